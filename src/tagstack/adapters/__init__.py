@@ -1,0 +1,1 @@
+"""One technology each, speaking domain types outward; no adapter imports another."""

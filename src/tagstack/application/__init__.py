@@ -1,0 +1,1 @@
+"""What the processes do with the rules: handle commands, answer queries, fold the log."""

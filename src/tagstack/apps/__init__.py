@@ -1,0 +1,1 @@
+"""Wiring only: settings in, running processes and command-line verbs out."""

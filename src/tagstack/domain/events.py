@@ -1,0 +1,221 @@
+"""The facts of the log. Their type strings and field names are stored for ever; a class may be renamed.
+
+An event on a tag carries the tag's whole state after it (`head`, `spec`, `hold`, `uid`), so that the
+last one is enough to know the tag. Times are RFC 3339 in UTC with microseconds, so they sort as text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+EVENT_VERSION = 1
+
+
+class Record(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """The spelling of everything on the wire: camelCase, defaults left out."""
+
+
+class ObjectReference(Record, frozen=True, forbid_unknown_fields=True):
+    """What a spec tag points at. `kind` is ImageStreamTag, ImageStreamImage or DockerImage."""
+
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+class ImportPolicy(Record, frozen=True, forbid_unknown_fields=True):
+    """How an importer treats a tag from a DockerImage."""
+
+    insecure: bool = False
+    scheduled: bool = False
+    import_mode: str = "Legacy"
+
+
+class ReferencePolicy(Record, frozen=True, forbid_unknown_fields=True):
+    """Which pull spec consumers get: `Source` as recorded, `Local` by the internal registry."""
+
+    type: str = "Source"
+
+
+class TagSpec(Record, frozen=True):
+    """The wish for a tag (OpenShift's `spec.tags[]` without the name)."""
+
+    source: ObjectReference | None = msgspec.field(default=None, name="from")
+    reference: bool = False
+    generation: int | None = None
+    import_policy: ImportPolicy = ImportPolicy()
+    reference_policy: ReferencePolicy = ReferencePolicy()
+    annotations: dict[str, str] = {}
+
+
+class Provenance(Record, frozen=True):
+    """Where a promoted image came from: the source tag's entry, and who had put it there."""
+
+    image_stream: str  # namespace/image_stream
+    tag: str
+    image: str
+    position: int
+    actor: str
+    time: str
+
+
+class Head(Record, frozen=True):
+    """The top entry of a tag's history stack.
+
+    `position` is the log position of the event that made the entry; 0 means the event that carries
+    this head. `restores` is the position of the original entry that a rollback returned to. An empty
+    `image` is a reference tag: a pull spec without an image.
+    """
+
+    image: str
+    pull_spec: str
+    generation: int
+    since: str
+    actor: str
+    origin: str
+    cause: str
+    reason: str = ""
+    caused_by: int | None = None
+    position: int = 0
+    restores: int | None = None
+    promoted_from: Provenance | None = None
+
+
+class Withheld(Record, frozen=True):
+    """An image that arrived while the tag was held."""
+
+    image: str
+    pull_spec: str
+    time: str
+    actor: str
+    origin: str
+    reason: str = ""
+    caused_by: int | None = None
+
+
+class Hold(Record, frozen=True):
+    """Who holds a tag, since when, why, and the newest image withheld meanwhile."""
+
+    since: str
+    actor: str
+    reason: str = ""
+    withheld: Withheld | None = None
+    withheld_count: int = 0
+
+
+class Event(Record, tag_field="type"):
+    """What every event says: who, when, why, because of what.
+
+    `cause` is the command's id, `number` counts the events of that command from 1, `last` marks its
+    last one, `caused_by` is the log position of the event a follower follows.
+    """
+
+    time: str
+    actor: str
+    cause: str
+    number: int
+    origin: str
+    reason: str
+    caused_by: int | None
+    last: bool
+    version: int
+
+
+class ImageRecorded(Event, tag="image_recorded"):
+    """An image is known from now on. `data` is OpenShift's Image object, metadata derived."""
+
+    image: str
+    data: dict[str, Any]
+
+
+class ImageAnnotated(Event, tag="image_annotated"):
+    """Annotations beside an image; the whole map after the change."""
+
+    image: str
+    annotations: dict[str, str]
+
+
+class ImageSigned(Event, tag="image_signed"):
+    """A signature beside an image. `data` is OpenShift's ImageSignature object."""
+
+    image: str
+    name: str
+    data: dict[str, Any]
+
+
+class ImageStreamEvent(Event):
+    """An event of the image stream itself, carrying its whole state (tags excepted)."""
+
+    namespace: str
+    image_stream: str
+    uid: str
+    generation: int
+    created: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    lookup_local: bool
+    docker_image_repository: str
+
+
+class ImageStreamCreated(ImageStreamEvent, tag="image_stream_created"):
+    """The image stream exists, with a new uid."""
+
+
+class ImageStreamUpdated(ImageStreamEvent, tag="image_stream_updated"):
+    """Labels, annotations, lookup policy or repository changed."""
+
+
+class ImageStreamDeleted(ImageStreamEvent, tag="image_stream_deleted"):
+    """The image stream and every tag of its uid are gone from the current view."""
+
+
+class TagEvent(Event):
+    """An event of one tag, carrying the tag's whole state after it.
+
+    `image` and `pull_spec` are the head's after the event (null where the tag points at nothing),
+    `previous_image` the head's before it; `generation` is the image stream's.
+    """
+
+    namespace: str
+    image_stream: str
+    tag: str
+    uid: str
+    generation: int
+    image: str | None
+    previous_image: str | None
+    pull_spec: str | None
+    head: Head | None
+    spec: TagSpec | None
+    hold: Hold | None
+
+
+class TagConfigured(TagEvent, tag="tag_configured"):
+    """The tag's spec changed; a spec of null is a removed one."""
+
+
+class ImageTagged(TagEvent, tag="image_tagged"):
+    """The tag moved to an image, or the head's pull spec changed (then `image` equals `previous_image`)."""
+
+
+class PushWithheld(TagEvent, tag="push_withheld"):
+    """An image arrived while the tag was held: `hold.withheld` names it, the head stays."""
+
+
+class TagHeld(TagEvent, tag="tag_held"):
+    """The tag moves by nothing but a rollback or a release from now on."""
+
+
+class TagReleased(TagEvent, tag="tag_released"):
+    """The hold is over."""
+
+
+class TagDeleted(TagEvent, tag="tag_deleted"):
+    """The tag is gone from the current view; its history stays."""
+
+
+AnyTagEvent = TagConfigured | ImageTagged | PushWithheld | TagHeld | TagReleased | TagDeleted
+AnyImageStreamEvent = ImageStreamCreated | ImageStreamUpdated | ImageStreamDeleted
+AnyImageEvent = ImageRecorded | ImageAnnotated | ImageSigned
+AnyEvent = AnyTagEvent | AnyImageStreamEvent | AnyImageEvent

@@ -1,0 +1,120 @@
+"""Names, parsed once at the edge: namespaces, image streams, tags, images, and their references."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from tagstack.domain.errors import BadRequest, Fault
+
+NAMESPACE_LENGTH_MAX = 63
+IMAGE_STREAM_LENGTH_MAX = 63
+ACTOR_LENGTH_MAX = 253
+IMAGE_NAME_LENGTH_MAX = 63
+
+IMAGE_STREAM_PATTERN = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
+_NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+_IMAGE_STREAM = re.compile(IMAGE_STREAM_PATTERN)
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
+
+NAMESPACE_RULE = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
+    "and must start and end with an alphanumeric character"
+)
+TAG_RULE = (
+    "tags must start with an alphanumeric character followed by alphanumeric, "
+    "'.' or '-' characters, and have a maximum of 128 characters"
+)
+
+
+class ImageStreamName(msgspec.Struct, frozen=True, order=True):
+    """The pair that names an image stream."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class TagName(msgspec.Struct, frozen=True, order=True):
+    """One tag of one image stream, written `namespace/image_stream:tag`."""
+
+    image_stream: ImageStreamName
+    tag: str
+
+    def __str__(self) -> str:
+        return f"{self.image_stream}:{self.tag}"
+
+
+def is_digest(image: str) -> bool:
+    """Return whether an image's name is a whole digest."""
+    return _DIGEST.fullmatch(image) is not None
+
+
+def is_tag(tag: str) -> bool:
+    """Return whether a tag keeps the rule that `oc tag` checks, and here the server."""
+    return _TAG.fullmatch(tag) is not None
+
+
+def namespace_faults(namespace: str, field: str = "metadata.namespace") -> list[Fault]:
+    """Return what is wrong with a namespace: a DNS-1123 label of at most 63 characters."""
+    if not namespace:
+        return [Fault(field, "Required")]
+    faults = []
+    if not _NAMESPACE.fullmatch(namespace):
+        faults.append(Fault(field, "Invalid", NAMESPACE_RULE, namespace))
+    if len(namespace) > NAMESPACE_LENGTH_MAX:
+        faults.append(Fault(field, "Invalid", f"must be no more than {NAMESPACE_LENGTH_MAX} characters", namespace))
+    return faults
+
+
+def image_stream_faults(name: str, field: str = "metadata.name") -> list[Fault]:
+    """Return what is wrong with an image stream's name; the first broken rule only, as OpenShift."""
+    if not name:
+        return [Fault(field, "Required", "name or generateName is required")]
+    if name in (".", ".."):
+        return [Fault(field, "Invalid", f"may not be '{name}'", name)]
+    for char in "/%":
+        if char in name:
+            return [Fault(field, "Invalid", f"may not contain '{char}'", name)]
+    if not _IMAGE_STREAM.fullmatch(name):
+        return [Fault(field, "Invalid", f'must match "{IMAGE_STREAM_PATTERN}"', name)]
+    if len(name) > IMAGE_STREAM_LENGTH_MAX:
+        return [Fault(field, "Invalid", f"must be no more than {IMAGE_STREAM_LENGTH_MAX} characters", name)]
+    return []
+
+
+def tag_faults(tag: str, field: str = "tag") -> list[Fault]:
+    """Return what is wrong with a tag's name."""
+    if not tag:
+        return [Fault(field, "Required")]
+    return [] if is_tag(tag) else [Fault(field, "Invalid", TAG_RULE, tag)]
+
+
+def split_tag(name: str) -> tuple[str, str]:
+    """Split `stream:tag`. Raises BadRequest worded as OpenShift's."""
+    parts = name.split(":")
+    if len(parts) != 2 or not all(parts):
+        raise BadRequest("ImageStreamTags must be retrieved with <name>:<tag>")
+    return parts[0], parts[1]
+
+
+def split_image(name: str) -> tuple[str, str]:
+    """Split `stream@image`. Raises BadRequest worded as OpenShift's."""
+    parts = name.split("@")
+    if len(parts) != 2 or not all(parts):
+        raise BadRequest("ImageStreamImages must be retrieved with <name>@<id>")
+    return parts[0], parts[1]
+
+
+def image_matches(image: str, prefix: str) -> bool:
+    """Return whether `prefix` means `image`: a prefix of the whole name, or of a digest's hex part.
+
+    Source: library-go DigestOrImageMatch.
+    """
+    if image.startswith(prefix):
+        return True
+    return is_digest(image) and image.partition(":")[2].startswith(prefix)
