@@ -1,0 +1,125 @@
+"""The JetStream streams of the contract, declared by our own code.
+
+FastStream's declaration resets flags it does not know, so it is never used for these.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from nats.aio.client import Client
+from nats.errors import NoRespondersError, TimeoutError as NatsTimeout
+
+from tagstack.domain.errors import TagstackError, Unavailable
+
+EVENTS_STREAM = "TAGSTACK_EVENTS"
+TAGS_STREAM = "TAGSTACK_TAGS"
+QUEUE_STREAM = "TAGSTACK_QUEUE"
+DEAD_STREAM = "TAGSTACK_DEAD"
+
+DUPLICATE_WINDOW_S = 120
+QUEUE_MESSAGES_MAX = 1_000_000
+DEAD_MESSAGES_MAX = 1_000_000
+REQUEST_TIMEOUT_S = 5.0
+_STREAM_EXISTS = 10058
+
+
+def declarations(replicas: int = 1) -> list[dict[str, Any]]:
+    """Return the configuration of every stream, in the order they have to be made."""
+    kept = {"storage": "file", "num_replicas": replicas, "max_age": 0, "max_bytes": -1, "max_msg_size": -1}
+    events = {
+        "name": EVENTS_STREAM,
+        "subjects": ["tagstack.events.>", "tagstack.images.>"],
+        "retention": "limits",
+        "discard": "new",
+        "max_msgs": -1,
+        "max_msgs_per_subject": -1,
+        "deny_delete": True,
+        "deny_purge": True,
+        "allow_direct": True,
+        "allow_atomic": True,
+        "duplicate_window": DUPLICATE_WINDOW_S * 10**9,
+        "compression": "none",
+    }
+    tags = {
+        "name": TAGS_STREAM,
+        "retention": "limits",
+        "discard": "old",
+        "max_msgs": -1,
+        "max_msgs_per_subject": 1,
+        "allow_direct": True,
+        "sources": [
+            {
+                "name": EVENTS_STREAM,
+                "subject_transforms": [
+                    {
+                        "src": "tagstack.events.*.*.tag.*",
+                        "dest": "tagstack.tags.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}",
+                    }
+                ],
+            }
+        ],
+        "republish": {"src": "tagstack.tags.>", "dest": "tagstack.changed.>"},
+        "compression": "none",
+    }
+    queue = {
+        "name": QUEUE_STREAM,
+        "subjects": ["tagstack.queue.>"],
+        "retention": "workqueue",
+        "discard": "new",
+        "max_msgs": QUEUE_MESSAGES_MAX,
+        "duplicate_window": DUPLICATE_WINDOW_S * 10**9,
+    }
+    dead = {
+        "name": DEAD_STREAM,
+        "subjects": ["tagstack.dead.>"],
+        "retention": "limits",
+        "discard": "old",
+        "max_msgs": DEAD_MESSAGES_MAX,
+        "allow_direct": True,
+        "duplicate_window": DUPLICATE_WINDOW_S * 10**9,
+    }
+    return [kept | stream for stream in (events, tags, queue, dead)]
+
+
+async def jetstream(nc: Client, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Ask JetStream's API and return its answer, an `error` in it included.
+
+    Raises: Unavailable where no server with JetStream answers.
+    """
+    try:
+        payload = b"" if body is None else json.dumps(body).encode()
+        reply = await nc.request(f"$JS.API.{call}", payload, timeout=REQUEST_TIMEOUT_S)
+    except (NatsTimeout, NoRespondersError) as error:
+        raise Unavailable(f"JetStream does not answer to {call}: {error}") from error
+    answer: dict[str, Any] = json.loads(reply.data)
+    return answer
+
+
+async def declare(nc: Client, replicas: int = 1) -> None:
+    """Create the streams that are missing and bring the others up to their declaration.
+
+    An update replaces a stream's whole configuration, so it starts from the server's own.
+    """
+    for wanted in declarations(replicas):
+        name = wanted["name"]
+        answer = await jetstream(nc, f"STREAM.CREATE.{name}", wanted)
+        if answer.get("error", {}).get("err_code") == _STREAM_EXISTS:
+            current = (await jetstream(nc, f"STREAM.INFO.{name}"))["config"]
+            answer = await jetstream(nc, f"STREAM.UPDATE.{name}", current | wanted)
+        if "error" in answer:
+            raise TagstackError(f"stream {name} can't be declared: {answer['error']['description']}")
+
+
+async def stream_info(nc: Client, name: str) -> dict[str, Any]:
+    """Return JetStream's description of a stream: `config`, `created`, `state` and more."""
+    answer = await jetstream(nc, f"STREAM.INFO.{name}")
+    if "error" in answer:
+        raise Unavailable(f"stream {name}: {answer['error']['description']}")
+    return answer
+
+
+async def log_position(nc: Client) -> int:
+    """Return the position of the log's last event; 0 for an empty log."""
+    return int((await stream_info(nc, EVENTS_STREAM))["state"]["last_seq"])
