@@ -6,7 +6,8 @@ import logging
 
 import nats
 from nats.aio.client import Client
-from nats.errors import Error as NatsError, NoServersError
+from nats.errors import Error as NatsError
+from nats.errors import NoServersError
 
 from tagstack.domain.errors import Unavailable
 

@@ -9,7 +9,8 @@ import json
 from typing import Any
 
 from nats.aio.client import Client
-from nats.errors import NoRespondersError, TimeoutError as NatsTimeout
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeout
 
 from tagstack.domain.errors import TagstackError, Unavailable
 

@@ -10,7 +10,6 @@ from urllib.parse import unquote_to_bytes
 
 from tagstack.domain.errors import BadRequest
 from tagstack.domain.events import (
-    AnyEvent,
     Event,
     ImageAnnotated,
     ImageRecorded,
@@ -78,7 +77,7 @@ def image_prefix(image: str) -> str:
     return f"{IMAGES}.name.{token(image)}"
 
 
-def event_subject(event: AnyEvent) -> str:
+def event_subject(event: Event) -> str:
     """Return the subject an event is stored under."""
     match event:
         case TagEvent():

@@ -13,11 +13,11 @@ import msgspec
 EVENT_VERSION = 1
 
 
-class Record(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
-    """The spelling of everything on the wire: camelCase, defaults left out."""
+class Value(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True):
+    """A part of an event, spelled in camelCase with defaults left out."""
 
 
-class ObjectReference(Record, frozen=True, forbid_unknown_fields=True):
+class ObjectReference(Value, frozen=True, forbid_unknown_fields=True):
     """What a spec tag points at. `kind` is ImageStreamTag, ImageStreamImage or DockerImage."""
 
     kind: str = ""
@@ -25,7 +25,7 @@ class ObjectReference(Record, frozen=True, forbid_unknown_fields=True):
     name: str = ""
 
 
-class ImportPolicy(Record, frozen=True, forbid_unknown_fields=True):
+class ImportPolicy(Value, frozen=True, forbid_unknown_fields=True):
     """How an importer treats a tag from a DockerImage."""
 
     insecure: bool = False
@@ -33,13 +33,13 @@ class ImportPolicy(Record, frozen=True, forbid_unknown_fields=True):
     import_mode: str = "Legacy"
 
 
-class ReferencePolicy(Record, frozen=True, forbid_unknown_fields=True):
+class ReferencePolicy(Value, frozen=True, forbid_unknown_fields=True):
     """Which pull spec consumers get: `Source` as recorded, `Local` by the internal registry."""
 
     type: str = "Source"
 
 
-class TagSpec(Record, frozen=True):
+class TagSpec(Value, frozen=True):
     """The wish for a tag (OpenShift's `spec.tags[]` without the name)."""
 
     source: ObjectReference | None = msgspec.field(default=None, name="from")
@@ -50,7 +50,7 @@ class TagSpec(Record, frozen=True):
     annotations: dict[str, str] = {}
 
 
-class Provenance(Record, frozen=True):
+class Provenance(Value, frozen=True):
     """Where a promoted image came from: the source tag's entry, and who had put it there."""
 
     image_stream: str  # namespace/image_stream
@@ -61,7 +61,7 @@ class Provenance(Record, frozen=True):
     time: str
 
 
-class Head(Record, frozen=True):
+class Head(Value, frozen=True):
     """The top entry of a tag's history stack.
 
     `position` is the log position of the event that made the entry; 0 means the event that carries
@@ -83,7 +83,7 @@ class Head(Record, frozen=True):
     promoted_from: Provenance | None = None
 
 
-class Withheld(Record, frozen=True):
+class Withheld(Value, frozen=True):
     """An image that arrived while the tag was held."""
 
     image: str
@@ -95,7 +95,7 @@ class Withheld(Record, frozen=True):
     caused_by: int | None = None
 
 
-class Hold(Record, frozen=True):
+class Hold(Value, frozen=True):
     """Who holds a tag, since when, why, and the newest image withheld meanwhile."""
 
     since: str
@@ -105,7 +105,7 @@ class Hold(Record, frozen=True):
     withheld_count: int = 0
 
 
-class Event(Record, tag_field="type"):
+class Event(msgspec.Struct, tag_field="type", rename="camel", kw_only=True):
     """What every event says: who, when, why, because of what.
 
     `cause` is the command's id, `number` counts the events of that command from 1, `last` marks its

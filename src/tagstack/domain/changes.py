@@ -1,0 +1,273 @@
+"""One command's changes to an image stream: the events it makes, and the state they lead to.
+
+The stored state is never touched: a tag's new state lives here until its event is stored.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+import msgspec
+
+from tagstack.domain.errors import Fault, Forbidden, Invalid
+from tagstack.domain.events import (
+    EVENT_VERSION,
+    Event,
+    Head,
+    Hold,
+    ImageStreamCreated,
+    ImageStreamEvent,
+    ImageStreamUpdated,
+    ImageTagged,
+    Provenance,
+    PushWithheld,
+    TagConfigured,
+    TagDeleted,
+    TagEvent,
+    TagHeld,
+    TagReleased,
+    TagSpec,
+    Withheld,
+)
+from tagstack.domain.image_stream import ImageStream, Tag
+from tagstack.domain.lookups import source_tag
+
+TAGS_PER_COMMAND_MAX = 900
+
+_E = TypeVar("_E", bound=ImageStreamEvent)
+
+
+class Context(msgspec.Struct, frozen=True):
+    """Who asks, why, under which command id, and when.
+
+    `uid` is given to an image stream that the command creates; `internal_registry` fills in pull
+    specs; `create` allows a mapping to create its image stream.
+    """
+
+    actor: str
+    cause: str
+    now: str
+    reason: str = ""
+    uid: str = ""
+    caused_by: int | None = None
+    internal_registry: str = ""
+    create: bool = True
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """An image that arrives at a tag. `restores` and `promoted_from` are the entry's provenance."""
+
+    image: str
+    pull_spec: str
+    origin: str
+    restores: int | None = None
+    promoted_from: Provenance | None = None
+    hold: Hold | None = None  # put on the tag by the same event
+
+
+class Changes:
+    """Collects events in the order they happen; `events` is numbered by `finish`."""
+
+    def __init__(self, state: ImageStream, context: Context, origin: str) -> None:
+        self.state = state
+        self.context = context
+        self.origin = origin
+        self.events: list[Event] = []
+        self.generation = state.generation
+        self.uid = state.uid
+        self.exists = state.exists
+        self.time = max(context.now, state.time)
+        self._tags: dict[str, Tag] = {}
+
+    def tag(self, name: str) -> Tag:
+        """Return a tag as this command has left it so far."""
+        return self._tags.get(name) or (self.state.tag(name) if self.uid == self.state.uid else Tag(self.uid))
+
+    def names(self) -> list[str]:
+        """Return the names of all tags, in order."""
+        stored = self.state.tags if self.uid == self.state.uid else {}
+        return sorted({*stored, *self._tags})
+
+    def create(self, **given: Any) -> None:
+        """Create the image stream unless it exists."""
+        if self.exists:
+            return
+        self.exists, self.uid, self.generation = True, self.context.uid, 1
+        fields = {"labels": {}, "annotations": {}, "lookup_local": False, "docker_image_repository": ""} | given
+        self._image_stream(ImageStreamCreated, created=self.time, **fields)
+
+    def update(self, **given: Any) -> None:
+        """Replace labels, annotations, lookup policy or repository, if any differs."""
+        stored = {field: getattr(self.state, field) for field in given}
+        if stored == given:
+            return
+        if any(stored[field] != given[field] for field in ("lookup_local", "docker_image_repository")):
+            self.raise_generation()
+        self._image_stream(ImageStreamUpdated, created=self.state.created, **given)
+
+    def raise_generation(self) -> int:
+        """Return the generation of a command that changes the spec: one more than before, once."""
+        created = any(isinstance(event, ImageStreamCreated) for event in self.events)
+        if self.generation == self.state.generation and not created:
+            self.generation += 1
+        return self.generation
+
+    def configure(self, name: str, spec: TagSpec | None) -> None:
+        """Replace a tag's spec."""
+        tag = self.tag(name)
+        self._tag(name, TagConfigured, msgspec.structs.replace(tag, spec=spec))
+
+    def move(self, name: str, arrival: Arrival) -> None:
+        """Let an image arrive at a tag, and at the tags that follow it, in name order.
+
+        Raises: Forbidden where the tag is protected and points at another image.
+        """
+        if not self._arrive(name, arrival):
+            return
+        following = msgspec.structs.replace(arrival, origin="alias", restores=None, promoted_from=None, hold=None)
+        for follower in self.followers(name):
+            self.move(follower, following)
+
+    def followers(self, name: str) -> list[str]:
+        """Return the tags whose spec is a live alias of a tag of this image stream, in order."""
+        return [other for other in self.names() if other != name and self.alias_source(other) == name]
+
+    def alias_source(self, name: str) -> str | None:
+        """Return the tag of this image stream that a tag follows, if it follows one."""
+        spec = self.tag(name).spec
+        if spec is None or spec.source is None or spec.source.kind != "ImageStreamTag" or spec.reference:
+            return None
+        source = source_tag(spec.source, self.state.name)
+        return source.tag if source.image_stream == self.state.name else None
+
+    def hold(self, name: str) -> None:
+        """Hold a tag, unless it is held."""
+        tag = self.tag(name)
+        if tag.hold is None:
+            self._tag(name, TagHeld, msgspec.structs.replace(tag, hold=self.new_hold()))
+
+    def new_hold(self) -> Hold:
+        """Return a hold by this command's actor from now on."""
+        return Hold(since=self.time, actor=self.context.actor, reason=self.context.reason)
+
+    def release(self, name: str) -> None:
+        """End a hold and forget what it withheld."""
+        self._tag(name, TagReleased, msgspec.structs.replace(self.tag(name), hold=None))
+
+    def delete(self, name: str) -> None:
+        """Remove a tag from the current view."""
+        if self.tag(name).spec is not None:
+            self.raise_generation()
+        self._tag(name, TagDeleted, Tag(self.uid))
+
+    def protection(self, name: str) -> str | None:
+        """Return the pattern that forbids a set tag to move, if one does."""
+        head = self.tag(name).head
+        if head is None:
+            return None
+        return next((pattern for pattern in self.state.protected if fnmatchcase(name, pattern)), None)
+
+    def finish(self) -> list[Event]:
+        """Return the events, numbered, the last one marked.
+
+        Raises: Invalid where more tags change at once than one batch can carry.
+        """
+        if len(self.events) > TAGS_PER_COMMAND_MAX:
+            fault = Fault(
+                "spec.tags", "Invalid", f"at most {TAGS_PER_COMMAND_MAX} events in one command", len(self.events)
+            )
+            raise Invalid.of("ImageStream", self.state.name.name, [fault])
+        for number, event in enumerate(self.events, 1):
+            if event.number == 0:
+                event.number, event.last = number, number == len(self.events)
+        return self.events
+
+    def _arrive(self, name: str, arrival: Arrival) -> bool:
+        tag = self.tag(name)
+        head = tag.head
+        if tag.hold is not None and arrival.origin not in ("rollback", "release"):
+            self._withhold(name, tag, tag.hold, arrival)
+            return False
+        if head is not None and (head.image, head.pull_spec) == (arrival.image, arrival.pull_spec):
+            return False
+        if head is not None and head.image == arrival.image:
+            new = msgspec.structs.replace(head, pull_spec=arrival.pull_spec, generation=self.generation)
+        else:
+            if pattern := self.protection(name):
+                raise Forbidden(
+                    f'imagestreamtags "{self.state.name}:{name}" is forbidden: the image stream protects tags '
+                    f'"{pattern}": once set they never move (it points at {head.image if head else ""})'
+                )
+            new = self._head(arrival)
+        hold = None if arrival.origin == "release" else arrival.hold or tag.hold
+        self._tag(name, ImageTagged, msgspec.structs.replace(tag, head=new, hold=hold), arrival.origin)
+        return True
+
+    def _head(self, arrival: Arrival) -> Head:
+        return Head(
+            image=arrival.image,
+            pull_spec=arrival.pull_spec,
+            generation=self.generation,
+            since=self.time,
+            actor=self.context.actor,
+            origin=arrival.origin,
+            cause=self.context.cause,
+            reason=self.context.reason,
+            caused_by=self.context.caused_by,
+            restores=arrival.restores,
+            promoted_from=arrival.promoted_from,
+        )
+
+    def _withhold(self, name: str, tag: Tag, hold: Hold, arrival: Arrival) -> None:
+        wanted = hold.withheld or tag.head
+        if wanted is not None and (wanted.image, wanted.pull_spec) == (arrival.image, arrival.pull_spec):
+            return
+        withheld = Withheld(
+            image=arrival.image,
+            pull_spec=arrival.pull_spec,
+            time=self.time,
+            actor=self.context.actor,
+            origin=arrival.origin,
+            reason=self.context.reason,
+            caused_by=self.context.caused_by,
+        )
+        held = msgspec.structs.replace(hold, withheld=withheld, withheld_count=hold.withheld_count + 1)
+        self._tag(name, PushWithheld, msgspec.structs.replace(tag, hold=held), arrival.origin)
+
+    def _tag(self, name: str, kind: type[TagEvent], after: Tag, origin: str = "") -> None:
+        before = self.tag(name)
+        self._tags[name] = after
+        self.events.append(
+            kind(
+                **self.told(origin),
+                tag=name,
+                image=after.head.image if after.head else None,
+                previous_image=before.head.image if before.head else None,
+                pull_spec=after.head.pull_spec if after.head else None,
+                head=after.head,
+                spec=after.spec,
+                hold=after.hold,
+            )
+        )
+
+    def _image_stream(self, kind: type[_E], **fields: Any) -> None:
+        self.events.append(kind(**self.told(""), **fields))
+
+    def told(self, origin: str = "") -> dict[str, Any]:
+        """Return what every event of this command says."""
+        return {
+            "time": self.time,
+            "actor": self.context.actor,
+            "reason": self.context.reason,
+            "cause": self.context.cause,
+            "caused_by": self.context.caused_by,
+            "origin": origin or self.origin,
+            "number": 0,
+            "last": False,
+            "version": EVENT_VERSION,
+            "namespace": self.state.name.namespace,
+            "image_stream": self.state.name.name,
+            "uid": self.uid,
+            "generation": self.generation,
+        }

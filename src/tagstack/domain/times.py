@@ -1,0 +1,21 @@
+"""Times as text: RFC 3339 in UTC with microseconds, so that they sort as they follow each other."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+def text_of(moment: datetime) -> str:
+    """Return a moment as it is written in events."""
+    return moment.astimezone(UTC).strftime(_FORMAT)
+
+
+def canonical(text: str) -> str:
+    """Return any RFC 3339 time (or a date, or a time without a zone, taken as UTC) as events write it.
+
+    Raises: ValueError for anything else.
+    """
+    moment = datetime.fromisoformat(text.strip())
+    return text_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
