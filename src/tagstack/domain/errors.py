@@ -1,18 +1,18 @@
 """Every way tagstack says no, in one tree.
 
-    TagstackError
-    ├── Refused                a command or query that breaks a rule; answered with a Kubernetes Status
-    │   ├── BadRequest         400  unreadable, or addressed wrongly
-    │   ├── Forbidden          403  a protection or a missing grant
-    │   ├── NotFound           404
-    │   ├── AlreadyExists      409
-    │   ├── Conflict           409  another head, a hold, an ambiguous prefix
-    │   ├── TooLarge           413  a body or a result over its limit
-    │   ├── Invalid            422  broken rules, every one of them in `causes`
-    │   └── TooManyRequests    429  a bounded queue is full; try again later
-    ├── Unavailable            503  the log did not answer; nothing is known to have happened
-    ├── StaleState             another writer was faster; reload and decide again
-    └── UnknownOutcome         no ack, or one that says `duplicate`; reload and look for the command
+TagstackError
+├── Refused                a command or query that breaks a rule; answered with a Kubernetes Status
+│   ├── BadRequest         400  unreadable, or addressed wrongly
+│   ├── Forbidden          403  a protection or a missing grant
+│   ├── NotFound           404
+│   ├── AlreadyExists      409
+│   ├── Conflict           409  another head, a hold, an ambiguous prefix
+│   ├── TooLarge           413  a body or a result over its limit
+│   ├── Invalid            422  broken rules, every one of them in `causes`
+│   └── TooManyRequests    429  a bounded queue is full; try again later
+├── Unavailable            503  the log did not answer; nothing is known to have happened
+├── StaleState             another writer was faster; reload and decide again
+└── UnknownOutcome         no ack, or one that says `duplicate`; reload and look for the command
 """
 
 from __future__ import annotations

@@ -1,0 +1,142 @@
+"""Appends to the log with an ack inbox of our own, many in flight at once.
+
+nats-py's `publish_async` never resolves on an error ack and costs three times as much per message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from tagstack.domain.errors import StaleState, TooLarge, Unavailable, UnknownOutcome
+
+ACK_TIMEOUT_S = 5.0
+
+EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+MESSAGE_ID = "Nats-Msg-Id"
+
+_WRONG_LAST_SEQUENCE = {10071, 10164}  # 10164: another append to the same subject is in process
+_DUPLICATE_IN_BATCH = 10201
+_TOO_LARGE = {10054}
+_LAST_SEQUENCE = re.compile(r": (\d+)$")
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message to be stored."""
+
+    subject: str
+    body: bytes
+    headers: dict[str, str]
+
+
+class _Error(msgspec.Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class _Ack(msgspec.Struct):
+    seq: int = 0
+    duplicate: bool = False
+    error: _Error | None = None
+
+
+_decoder = msgspec.json.Decoder(_Ack)
+
+
+class Appender:
+    """Publishes messages and waits for JetStream's acks on one inbox."""
+
+    def __init__(self, nc: Client) -> None:
+        self._nc = nc
+        self._inbox = nc.new_inbox()
+        self._count = 0
+        self._waiting: dict[str, asyncio.Future[int]] = {}
+
+    async def start(self) -> Appender:
+        """Subscribe to the ack inbox."""
+        await self._nc.subscribe(f"{self._inbox}.*", cb=self._acked, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        return self
+
+    async def append(self, message: Message) -> int:
+        """Store one message and return its position.
+
+        Raises: StaleState, UnknownOutcome (no ack, or one that says `duplicate`), TooLarge, Unavailable.
+        """
+        token, acked = self._expect()
+        await self._publish(message, f"{self._inbox}.{token}")
+        return await self._outcome(token, acked)
+
+    async def append_batch(self, messages: Sequence[Message], batch_id: str) -> int:
+        """Store messages, all or none, and return the last one's position. Raises as `append`."""
+        token, acked = self._expect()
+        for number, message in enumerate(messages, 1):
+            headers = message.headers | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
+            if number == len(messages):
+                headers["Nats-Batch-Commit"] = "1"
+            # the server answers to the first message only where it refuses the batch
+            reply = f"{self._inbox}.{token}" if number in (1, len(messages)) else ""
+            await self._publish(Message(message.subject, message.body, headers), reply)
+        return await self._outcome(token, acked)
+
+    def _expect(self) -> tuple[str, asyncio.Future[int]]:
+        self._count += 1
+        token = str(self._count)
+        acked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting[token] = acked
+        return token, acked
+
+    async def _publish(self, message: Message, reply: str) -> None:
+        try:
+            await self._nc.publish(message.subject, message.body, reply=reply, headers=message.headers)
+        except NatsError as error:
+            raise _publish_error(error, len(message.body), self._nc.max_payload) from error
+
+    async def _outcome(self, token: str, acked: asyncio.Future[int]) -> int:
+        try:
+            async with asyncio.timeout(ACK_TIMEOUT_S):
+                return await acked
+        except TimeoutError:
+            raise UnknownOutcome(f"no ack within {ACK_TIMEOUT_S} s") from None
+        finally:
+            self._waiting.pop(token, None)
+
+    async def _acked(self, msg: Msg) -> None:
+        acked = self._waiting.get(msg.subject.rsplit(".", 1)[1])
+        if acked is None or acked.done():
+            return
+        if msg.headers and msg.headers.get("Status") == "503":
+            acked.set_exception(Unavailable("the log does not answer: no stream takes its subject"))
+            return
+        if not msg.data:
+            return  # the first message of a batch was taken
+        ack = _decoder.decode(msg.data)
+        if ack.error is not None:
+            acked.set_exception(_refusal(ack.error))
+        elif ack.duplicate:
+            acked.set_exception(UnknownOutcome(f"the log says duplicate of position {ack.seq}"))
+        else:
+            acked.set_result(ack.seq)
+
+
+def _refusal(error: _Error) -> Exception:
+    if error.err_code in _WRONG_LAST_SEQUENCE:
+        found = _LAST_SEQUENCE.search(error.description)
+        return StaleState(int(found[1]) if found else None)
+    if error.err_code == _DUPLICATE_IN_BATCH:
+        return UnknownOutcome(error.description)
+    if error.err_code in _TOO_LARGE:
+        return TooLarge(error.description)
+    return Unavailable(f"the log refuses the event: {error.description}")
+
+
+def _publish_error(error: NatsError, size: int, limit: int) -> Exception:
+    if type(error).__name__ == "MaxPayloadError":
+        return TooLarge(f"the event has {size} bytes, the server takes messages up to {limit}")
+    return Unavailable(f"the log can't be reached: {error or type(error).__name__}")

@@ -1,0 +1,175 @@
+"""The log on JetStream: loads image streams, appends their events, reads their history."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from nats.aio.client import Client
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from tagstack.adapters.nats_append import EXPECTED, EXPECTED_SUBJECT, MESSAGE_ID, Appender, Message
+from tagstack.adapters.nats_direct import DirectGet, StoredMessage, TooManySubjects
+from tagstack.adapters.nats_streams import EVENTS_STREAM
+from tagstack.adapters.nats_subjects import (
+    event_id,
+    event_subject,
+    image_prefix,
+    image_stream_events,
+    tag_events,
+)
+from tagstack.application.ports import Stored
+from tagstack.domain.errors import TagstackError
+from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent
+from tagstack.domain.image_stream import ImageStream, load
+from tagstack.domain.names import ImageStreamName
+
+FETCH_MESSAGES_MAX = 1_000
+FETCH_TIMEOUT_S = 10.0
+CE_SOURCE = "/tagstack"
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
+class UnreadableEvent(TagstackError):
+    """A stored event breaks the rules of the log; it stops only what needs it."""
+
+
+def encode(event: Event) -> bytes:
+    """Return an event's body."""
+    return _encoder.encode(event)
+
+
+def decode(position: int, body: bytes) -> AnyEvent:
+    """Return the event in a body. Raises UnreadableEvent naming its position."""
+    try:
+        return _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableEvent(f"the event at position {position} can't be read: {error}") from error
+
+
+def headers_of(event: Event, identity: str) -> dict[str, str]:
+    """Return an event's CloudEvents headers (binary mode)."""
+    return {
+        "ce-specversion": "1.0",
+        "ce-id": identity,
+        "ce-type": f"dev.tagstack.{event.__struct_config__.tag}",
+        "ce-source": CE_SOURCE,
+        "ce-time": event.time,
+        "content-type": "application/json",
+    }
+
+
+class NatsLog:
+    """The port `Log`, kept on the JetStream stream TAGSTACK_EVENTS."""
+
+    def __init__(self, nc: Client) -> None:
+        self._nc = nc
+        self._appender = Appender(nc)
+        self._direct = DirectGet(nc)
+
+    async def start(self) -> NatsLog:
+        """Subscribe to the inboxes of acks and reads."""
+        await self._appender.start()
+        await self._direct.start()
+        return self
+
+    async def load(self, name: ImageStreamName) -> ImageStream:
+        """Return an image stream's state; the cost follows its tags, never the length of its history."""
+        every = image_stream_events(name)
+        try:
+            messages = await self._direct.last_per_subject([every])
+        except TooManySubjects:
+            messages = await self._last_per_subject(every)
+        return load(name, _stored(messages))
+
+    async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
+        """Store one command's events after position `expected`; several go as one atomic batch."""
+        messages: list[Message] = []
+        for event in events:
+            identity = event_id(event, name)
+            headers = headers_of(event, identity) | {MESSAGE_ID: identity}
+            if not messages:
+                headers[EXPECTED] = str(expected)
+                headers[EXPECTED_SUBJECT] = image_stream_events(name)
+            messages.append(Message(event_subject(event), encode(event), headers))
+        if len(messages) == 1:
+            return await self._appender.append(messages[0])
+        return await self._appender.append_batch(messages, uuid.uuid4().hex)
+
+    async def record(self, event: Event, expected: int = 0) -> int:
+        """Store an image's event if its subject's last position is `expected`.
+
+        It carries no message id: with one, the server would take the tag's event for its duplicate.
+        """
+        subject = event_subject(event)
+        headers = headers_of(event, f"{subject}/{event.cause}") | {EXPECTED: str(expected)}
+        return await self._appender.append(Message(subject, encode(event), headers))
+
+    async def last(self, event: Event) -> Stored | None:
+        """Return the last event under the same subject as `event`."""
+        return await self._last(event_subject(event))
+
+    async def of_subject(self, event: Event) -> list[Stored]:
+        """Return every event under the same subject as `event`, in order."""
+        return _stored(await self._direct.read(event_subject(event)))
+
+    async def history(self, name: ImageStreamName, tag: str | None, last: int) -> list[Stored]:
+        """Return the events of one tag, or of the whole image stream, up to position `last`."""
+        subject = image_stream_events(name) if tag is None else tag_events(name, tag)
+        return _stored(await self._direct.read(subject, last=last))
+
+    async def since(self, name: ImageStreamName, time: str) -> list[Stored]:
+        """Return an image stream's events stored at or after `time`; all of them for an empty one."""
+        return _stored(await self._direct.read(image_stream_events(name), since=time))
+
+    async def image(self, image: str) -> ImageRecorded | None:
+        """Return the event that recorded an image."""
+        found = await self._last(f"{image_prefix(image)}.recorded")
+        return found[1] if found and isinstance(found[1], ImageRecorded) else None
+
+    async def image_streams(self, namespace_filter: str) -> list[ImageStreamEvent]:
+        """Return the last event of every image stream under a namespace token or `*`."""
+        subject = f"tagstack.events.{namespace_filter}.*.stream"
+        try:
+            messages = await self._direct.last_per_subject([subject])
+        except TooManySubjects:
+            messages = await self._last_per_subject(subject)
+        return [event for _, event in _stored(messages) if isinstance(event, ImageStreamEvent)]
+
+    async def _last(self, subject: str) -> Stored | None:
+        message = await self._direct.last(subject)
+        return None if message is None else (message.position, decode(message.position, message.body))
+
+    async def _last_per_subject(self, subject: str) -> list[StoredMessage]:
+        """Read the last message of any number of subjects through a consumer of its own."""
+        config = ConsumerConfig(
+            deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
+            ack_policy=AckPolicy.NONE,
+            filter_subject=subject,
+            mem_storage=True,
+            num_replicas=1,
+        )
+        js = self._nc.jetstream()
+        subscription = await js.pull_subscribe(subject, stream=EVENTS_STREAM, config=config)
+        messages: list[StoredMessage] = []
+        try:
+            while True:
+                fetched = await subscription.fetch(FETCH_MESSAGES_MAX, timeout=FETCH_TIMEOUT_S)
+                messages += [
+                    StoredMessage(msg.metadata.sequence.stream, msg.subject, msg.data, msg.headers or {})
+                    for msg in fetched
+                ]
+                if fetched[-1].metadata.num_pending == 0:
+                    return messages
+        except NatsTimeout:
+            return messages
+        finally:
+            await subscription.unsubscribe()
+
+
+def _stored(messages: Iterable[StoredMessage]) -> list[Stored]:
+    return [(message.position, decode(message.position, message.body)) for message in messages]

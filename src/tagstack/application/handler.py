@@ -1,0 +1,227 @@
+"""Commands on image streams: one at a time each, many image streams in parallel.
+
+A command is answered after its events are stored. What if it dies here? Before the append nothing
+happened; after it the log knows the command's id, and whoever gets it again finds its outcome there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from tagstack.application.grants import Grants
+from tagstack.application.idempotency import Aggregate, earliest, fresh, learn
+from tagstack.application.image_commands import IMAGE_COMMANDS, ImageHandler
+from tagstack.application.lookups import Lookups
+from tagstack.application.ports import Log, Request
+from tagstack.application.replies import Outcome, outcome
+from tagstack.domain.changes import TAGS_PER_COMMAND_MAX, Context
+from tagstack.domain.commands import AnyCommand, MapImage
+from tagstack.domain.decider import Decision, check_addressee, decide
+from tagstack.domain.deletion import owed_deletes
+from tagstack.domain.errors import StaleState, TooManyRequests, Unavailable, UnknownOutcome
+from tagstack.domain.events import Event, ImageRecorded
+from tagstack.domain.image_stream import ImageStream, evolve
+from tagstack.domain.lookups import required
+from tagstack.domain.names import ImageStreamName
+from tagstack.domain.wire import read_command
+
+ATTEMPTS_MAX = 50
+BACKOFF_S = 0.002
+BACKOFF_STEPS_MAX = 20
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The bounds of a command worker: commands in flight, image streams and image names in memory."""
+
+    in_flight: int = 4_096
+    image_streams: int = 10_000
+    images: int = 100_000
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What the handler can't decide by itself: the time, fresh uids, who may read what, the registry."""
+
+    now: Callable[[], str]
+    uid: Callable[[], str]
+    grants: Grants
+    internal_registry: str = ""
+
+
+class CommandHandler:
+    """Handles requests: reads, decides, appends, and answers with an outcome or a refusal."""
+
+    def __init__(self, log: Log, surroundings: Surroundings, limits: Limits | None = None) -> None:
+        self._log = log
+        self._around = surroundings
+        self._limits = limits or Limits()
+        self._lookups = Lookups(log, surroundings.grants)
+        self._images = ImageHandler(log, surroundings.now)
+        self._aggregates: OrderedDict[ImageStreamName, Aggregate] = OrderedDict()
+        self._known_images: OrderedDict[str, None] = OrderedDict()
+        self._turns: dict[ImageStreamName, deque[asyncio.Future[None]]] = {}
+        self.in_flight = 0
+
+    async def handle(self, request: Request) -> Outcome:
+        """Carry out one request.
+
+        Raises: Refused with the rule that stands against it, TooManyRequests over the bound of
+        commands in flight, Unavailable where the log does not answer.
+        """
+        if self.in_flight >= self._limits.in_flight:
+            raise TooManyRequests(f"{self._limits.in_flight} commands are in flight, which is the bound of this worker")
+        self.in_flight += 1
+        try:
+            command = read_command(request.body, internal_registry=self._around.internal_registry)
+            if isinstance(command, IMAGE_COMMANDS):
+                return await self._images.handle(command, request)
+            check_addressee(command, request.target)
+            return await self._in_turn(request.target, lambda: self._carry_out(command, request))
+        finally:
+            self.in_flight -= 1
+
+    def forget(self) -> None:
+        """Forget every cached state, as after a lost connection."""
+        self._aggregates.clear()
+
+    async def _in_turn(self, name: ImageStreamName, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Run `work` when every earlier one on the same image stream has ended."""
+        waiting = self._turns.get(name)
+        if waiting is None:
+            self._turns[name] = deque()
+        else:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiting.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._next_turn(name)
+                raise
+        try:
+            return await work()
+        finally:
+            self._next_turn(name)
+
+    def _next_turn(self, name: ImageStreamName) -> None:
+        waiting = self._turns[name]
+        while waiting:
+            turn = waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        del self._turns[name]
+
+    async def _carry_out(self, command: AnyCommand, request: Request) -> Outcome:
+        doubtful_since = ""  # set once an append of this request may have been stored
+        received = self._around.now()
+        for attempt in range(ATTEMPTS_MAX):
+            aggregate = await self._aggregate(request.target)
+            try:
+                await self._finish_deletion(aggregate)
+                if done := await self._seen(aggregate, request, doubtful_since):
+                    return done
+                return await self._decide_and_store(command, request, aggregate)
+            except StaleState:
+                self._aggregates.pop(request.target, None)
+                doubtful_since = doubtful_since or received
+                await asyncio.sleep(random.random() * BACKOFF_S * min(attempt, BACKOFF_STEPS_MAX))  # noqa: S311 jitter
+            except UnknownOutcome:
+                self._aggregates.pop(request.target, None)
+                doubtful_since = doubtful_since or received
+            except BaseException:
+                # whatever else goes wrong in the middle, the cached state is not to be trusted
+                if doubtful_since:
+                    self._aggregates.pop(request.target, None)
+                raise
+        raise Unavailable(f"{ATTEMPTS_MAX} attempts met other writers or no answer; what happened is in the log")
+
+    async def _aggregate(self, name: ImageStreamName) -> Aggregate:
+        aggregate = self._aggregates.get(name)
+        if aggregate is None:
+            aggregate = self._aggregates[name] = fresh(await self._log.load(name))
+            while len(self._aggregates) > self._limits.image_streams:
+                self._aggregates.popitem(last=False)
+        else:
+            self._aggregates.move_to_end(name)
+        return aggregate
+
+    async def _finish_deletion(self, aggregate: Aggregate) -> None:
+        """Store the `tag_deleted` events that a deleted image stream still owes, before anything else."""
+        while owed := owed_deletes(aggregate.state)[:TAGS_PER_COMMAND_MAX]:
+            position = await self._log.append(aggregate.state.name, owed, aggregate.state.position)
+            _evolve(aggregate.state, owed, position)
+
+    async def _seen(self, aggregate: Aggregate, request: Request, doubtful_since: str) -> Outcome | None:
+        if not request.repeatable and not doubtful_since:
+            return None
+        if found := aggregate.find(request.command_id):
+            return found
+        start = aggregate.must_read(request.sent) if request.repeatable else None
+        if start is None and doubtful_since:
+            start = earliest(doubtful_since)
+        if start is None:
+            return None
+        learn(aggregate, await self._log.since(aggregate.state.name, start), start)
+        return aggregate.find(request.command_id)
+
+    async def _decide_and_store(self, command: AnyCommand, request: Request, aggregate: Aggregate) -> Outcome:
+        state = aggregate.state
+        facts = await self._lookups.fetch(required(command, request.target), state, request.actor)
+        context = Context(
+            actor=request.actor,
+            cause=request.command_id,
+            now=self._around.now(),
+            reason=request.reason,
+            uid=self._around.uid() if not state.exists else "",
+            caused_by=request.caused_by,
+            internal_registry=self._around.internal_registry,
+            create=request.create,
+        )
+        decision = decide(command, state, context, facts)
+        if command.dry_run:
+            return outcome(decision.events, state.position, dry_run=True)
+        if isinstance(command, MapImage):
+            await self._record(decision)
+        if not decision.events:
+            return outcome([], state.position)
+        position = await self._log.append(state.name, decision.events, state.position)
+        _evolve(state, decision.events, position)
+        await self._finish_deletion(aggregate)
+        done = outcome(decision.events, state.position)
+        if request.repeatable:
+            aggregate.remember(request.command_id, done)
+        return done
+
+    async def _record(self, decision: Decision) -> None:
+        """Record the decision's image, unless it is known. A known image is no error."""
+        event = decision.image
+        if event is None or event.image in self._known_images:
+            return
+        await record_once(self._log, event)
+        self._known_images[event.image] = None
+        if len(self._known_images) > self._limits.images:
+            self._known_images.popitem(last=False)
+
+
+async def record_once(log: Log, event: ImageRecorded) -> int | None:
+    """Store the event that records an image; return its position, None where the image was known."""
+    for _ in range(ATTEMPTS_MAX):
+        try:
+            return await log.record(event)
+        except StaleState:
+            return None
+        except UnknownOutcome:
+            continue  # stored or not, the next attempt tells
+    raise Unavailable(f"the log did not take the image {event.image} in {ATTEMPTS_MAX} attempts")
+
+
+def _evolve(state: ImageStream, events: Sequence[Event], position: int) -> None:
+    """Fold events stored as one batch that ends at `position`."""
+    first = position - len(events) + 1
+    for index, event in enumerate(events):
+        evolve(state, event, first + index)

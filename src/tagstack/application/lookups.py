@@ -1,0 +1,64 @@
+"""Fetches what a decision needs besides its image stream's state, from the log and never from read models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tagstack.application.grants import Grants
+from tagstack.application.ports import Log
+from tagstack.domain import stack
+from tagstack.domain.errors import NotFound
+from tagstack.domain.image_stream import ImageStream
+from tagstack.domain.lookups import Facts, HeadOf, ImageOf, Known, Lookup, Source, StackOf
+from tagstack.domain.names import ImageStreamName, TagName
+from tagstack.domain.stack import Entry
+
+
+class Lookups:
+    """Answers lookups for one command worker."""
+
+    def __init__(self, log: Log, grants: Grants) -> None:
+        self._log = log
+        self._grants = grants
+
+    async def fetch(self, wanted: Sequence[Lookup], state: ImageStream, actor: str) -> Facts:
+        """Return the answers to some lookups, as of the state's position where they concern it.
+
+        Raises: Forbidden where the actor may not read another project, NotFound and Conflict for an
+        image that no entry or several entries mean.
+        """
+        if not wanted:
+            return Facts()
+        stacks: dict[str, list[Entry]] = {}
+        sources: dict[TagName, Source] = {}
+        images: dict[tuple[ImageStreamName, str], Entry] = {}
+        known: set[str] = set()
+        for lookup in wanted:
+            match lookup:
+                case StackOf(tag):
+                    stacks[tag] = stack.fold(await self._log.history(state.name, tag, state.position))
+                case HeadOf(name):
+                    self._may_read(name.image_stream, state.name, actor)
+                    sources[name] = await self._source(name)
+                case ImageOf(image_stream, prefix):
+                    self._may_read(image_stream, state.name, actor)
+                    images[(image_stream, prefix)] = await self._image(image_stream, prefix)
+                case Known(image):
+                    if await self._log.image(image) is not None:
+                        known.add(image)
+        return Facts(stacks, sources, images, frozenset(known))
+
+    def _may_read(self, source: ImageStreamName, own: ImageStreamName, actor: str) -> None:
+        if source.namespace != own.namespace:
+            self._grants.check(actor, source.namespace, f'imagestreams "{source}"')
+
+    async def _source(self, name: TagName) -> Source:
+        state = await self._log.load(name.image_stream)
+        return Source(state.exists, state.tag(name.tag).head if state.exists else None)
+
+    async def _image(self, name: ImageStreamName, prefix: str) -> Entry:
+        state = await self._log.load(name)
+        if not state.exists:
+            raise NotFound.of("imagestreams", name.name)
+        stacks = stack.fold_tags(await self._log.history(name, None, state.position))
+        return stack.resolve_image(stack.images(stacks.values()), prefix)

@@ -1,0 +1,75 @@
+"""What the application needs from the outside, in domain words. Adapters keep these promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from tagstack.domain.events import Event, ImageRecorded
+from tagstack.domain.image_stream import ImageStream
+from tagstack.domain.names import ImageStreamName
+
+Stored = tuple[int, Event]  # position and event
+
+
+class Log(Protocol):
+    """The append-only log of all events."""
+
+    async def load(self, name: ImageStreamName) -> ImageStream:
+        """Return the state of an image stream as the log's last word tells it."""
+        ...
+
+    async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
+        """Store events, all or none, after position `expected`; return the last one's position.
+
+        Raises: StaleState where another writer was faster, UnknownOutcome where no ack says whether
+        they are stored, Unavailable where they are not.
+        """
+        ...
+
+    async def record(self, event: Event, expected: int = 0) -> int:
+        """Store an image's event if its subject's last position is `expected`; return its position.
+
+        Raises: StaleState where it is not, UnknownOutcome, Unavailable.
+        """
+        ...
+
+    async def last(self, event: Event) -> Stored | None:
+        """Return the last event under the same subject as `event`."""
+        ...
+
+    async def of_subject(self, event: Event) -> list[Stored]:
+        """Return every event under the same subject as `event`, in order."""
+        ...
+
+    async def history(self, name: ImageStreamName, tag: str | None, last: int) -> list[Stored]:
+        """Return the events of one tag, or of the whole image stream, up to position `last`, in order."""
+        ...
+
+    async def since(self, name: ImageStreamName, time: str) -> list[Stored]:
+        """Return an image stream's events stored at or after `time` (empty: all), in order."""
+        ...
+
+    async def image(self, image: str) -> ImageRecorded | None:
+        """Return the event that recorded an image."""
+        ...
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A command as it arrived, and what its transport says about it.
+
+    `repeatable` says that its sender chose the command id, so that it may arrive again. `sent` is when
+    it was first sent, empty where unknown.
+    """
+
+    actor: str
+    target: ImageStreamName
+    body: bytes
+    command_id: str
+    repeatable: bool = True
+    reason: str = ""
+    sent: str = ""
+    create: bool = True
+    caused_by: int | None = None

@@ -1,0 +1,75 @@
+"""Replies: every answer to a command is a Kubernetes Status. The one table from errors to answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from tagstack.domain.errors import Refused, TagstackError, TooManyRequests
+from tagstack.domain.events import Event, ImageTagged, PushWithheld, TagDeleted
+
+UNAVAILABLE_RETRY_S = 1
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a command led to; `position` is its last event's, or what it was judged against."""
+
+    position: int
+    changed: bool
+    withheld: bool = False
+    moves: list[dict[str, str | None]] = []
+    dry_run: bool = False
+
+
+def outcome(events: Sequence[Event], position: int, *, dry_run: bool = False) -> Outcome:
+    """Return what some events of one command amount to."""
+    moves: list[dict[str, str | None]] = [
+        {"tag": event.tag, "image": event.image, "previousImage": event.previous_image}
+        for event in events
+        if isinstance(event, ImageTagged | TagDeleted) and event.image != event.previous_image
+    ]
+    withheld = any(isinstance(event, PushWithheld) for event in events)
+    return Outcome(position, bool(events), withheld, moves, dry_run)
+
+
+def success(done: Outcome) -> dict[str, Any]:
+    """Return the Status of a command that was accepted."""
+    details: dict[str, Any] = {
+        "position": done.position,
+        "changed": done.changed,
+        "withheld": done.withheld,
+        "moves": done.moves,
+    }
+    if done.dry_run:
+        details["dryRun"] = True
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+def failure(error: TagstackError) -> dict[str, Any]:
+    """Return the Status of a command or query that was refused, or could not be carried out."""
+    if not isinstance(error, Refused):
+        return _failure("ServiceUnavailable", 503, str(error), {"retryAfterSeconds": UNAVAILABLE_RETRY_S})
+    details: dict[str, Any] = {}
+    if error.faults:
+        details["causes"] = [
+            {"field": fault.field, "reason": f"FieldValue{fault.type}", "message": fault.message}
+            for fault in error.faults
+        ]
+    if isinstance(error, TooManyRequests):
+        details["retryAfterSeconds"] = error.retry_after_s
+    return _failure(error.reason, error.code, error.message, details)
+
+
+def _failure(reason: str, code: int, message: str, details: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "reason": reason,
+        "message": message,
+        "code": code,
+        "details": details,
+    }
