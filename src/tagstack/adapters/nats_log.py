@@ -14,11 +14,13 @@ from tagstack.adapters.nats_append import EXPECTED, EXPECTED_SUBJECT, MESSAGE_ID
 from tagstack.adapters.nats_direct import DirectGet, StoredMessage, TooManySubjects
 from tagstack.adapters.nats_streams import EVENTS_STREAM
 from tagstack.adapters.nats_subjects import (
+    EVENTS,
     event_id,
     event_subject,
     image_prefix,
     image_stream_events,
     tag_events,
+    token,
 )
 from tagstack.application.ports import Stored
 from tagstack.domain.errors import TagstackError
@@ -131,9 +133,14 @@ class NatsLog:
         found = await self._last(f"{image_prefix(image)}.recorded")
         return found[1] if found and isinstance(found[1], ImageRecorded) else None
 
-    async def image_streams(self, namespace_filter: str) -> list[ImageStreamEvent]:
-        """Return the last event of every image stream under a namespace token or `*`."""
-        subject = f"tagstack.events.{namespace_filter}.*.stream"
+    async def beside(self, image: str) -> list[Stored]:
+        """Return the last annotations event and every signature of an image."""
+        prefix = image_prefix(image)
+        return _stored(await self._direct.last_per_subject([f"{prefix}.annotations", f"{prefix}.signatures.*"]))
+
+    async def image_streams(self, namespace: str) -> list[ImageStreamEvent]:
+        """Return the last event of every image stream of a namespace; "" for all namespaces."""
+        subject = f"{EVENTS}.{token(namespace) if namespace else '*'}.*.stream"
         try:
             messages = await self._direct.last_per_subject([subject])
         except TooManySubjects:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from tagstack.domain.events import Event, ImageRecorded
+from tagstack.domain.events import Event, ImageRecorded, ImageStreamEvent
 from tagstack.domain.image_stream import ImageStream
 from tagstack.domain.names import ImageStreamName
 
@@ -54,6 +54,18 @@ class Log(Protocol):
 
     async def image(self, image: str) -> ImageRecorded | None:
         """Return the event that recorded an image."""
+        ...
+
+
+class ReadableLog(Log, Protocol):
+    """The log as queries read it."""
+
+    async def image_streams(self, namespace: str) -> list[ImageStreamEvent]:
+        """Return the last event of every image stream of a namespace; "" for all namespaces."""
+        ...
+
+    async def beside(self, image: str) -> list[Stored]:
+        """Return the last annotations event and every signature of an image."""
         ...
 
 

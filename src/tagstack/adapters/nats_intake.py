@@ -1,0 +1,133 @@
+"""Commands from NATS: request/reply on `tagstack.commands.>`, answered with a Status.
+
+Nothing is queued here without end: over its bound the handler refuses at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+from tagstack.adapters.nats_subjects import COMMANDS, REPLY_PREFIXES, addressee
+from tagstack.application.ports import Request
+from tagstack.application.replies import Outcome, failure, success
+from tagstack.domain.errors import BadRequest, TagstackError
+from tagstack.domain.names import ACTOR_LENGTH_MAX, ImageStreamName, image_stream_faults, namespace_faults
+from tagstack.domain.times import canonical
+
+WORKERS = "tagstack-commands"  # the queue group: each command goes to one worker
+
+COMMAND_ID = "Tagstack-Command-Id"
+REASON = "Tagstack-Reason"
+SENT = "Tagstack-Sent"
+CREATE = "Tagstack-Create"
+MESSAGE_ID = "Nats-Msg-Id"
+COMMAND_ID_LENGTH_MAX = 512
+REASON_BYTES_MAX = 4_096
+
+_log = logging.getLogger(__name__)
+_encode = msgspec.json.Encoder().encode
+
+Handle = Callable[[Request], Awaitable[Outcome]]
+
+
+def read_request(prefix: str, subject: str, headers: Mapping[str, str] | None, body: bytes) -> Request:
+    """Return the request in a message. Raises BadRequest for a wrong subject or header."""
+    actor, target = addressee(subject, prefix)
+    _check_names(actor, target)
+    headers = headers or {}
+    given = headers.get(COMMAND_ID) or headers.get(MESSAGE_ID) or ""
+    if len(given) > COMMAND_ID_LENGTH_MAX:
+        raise BadRequest(f"{COMMAND_ID} has {len(given)} characters, at most {COMMAND_ID_LENGTH_MAX} are allowed")
+    reason = headers.get(REASON, "")
+    if len(reason.encode()) > REASON_BYTES_MAX:
+        raise BadRequest(f"{REASON} has {len(reason.encode())} bytes, at most {REASON_BYTES_MAX} are allowed")
+    return Request(
+        actor=actor,
+        target=target,
+        body=body,
+        command_id=given or uuid.uuid4().hex,
+        repeatable=bool(given),
+        reason=reason,
+        sent=_sent(headers.get(SENT, "")),
+        create=headers.get(CREATE, "true").lower() != "false",
+    )
+
+
+async def answer(handle: Handle, request: Request) -> bytes:
+    """Return the Status that answers a request, as JSON."""
+    try:
+        return _encode(success(await handle(request)))
+    except TagstackError as error:
+        return _encode(failure(error))
+
+
+class CommandIntake:
+    """Takes commands from a subject tree and replies to each."""
+
+    def __init__(self, nc: Client, handle: Handle) -> None:
+        self._nc = nc
+        self._handle = handle
+        self._subscription: Subscription | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Begin to take commands, as one of possibly several workers."""
+        self._subscription = await self._nc.subscribe(
+            f"{COMMANDS}.*.*.*", queue=WORKERS, cb=self._arrived, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+
+    async def stop(self, timeout_s: float) -> None:
+        """Take no more, and finish what is in flight within a bound."""
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+
+    async def _arrived(self, msg: Msg) -> None:
+        # a reply to any other subject could be stored as an event
+        if not msg.reply.startswith(REPLY_PREFIXES):
+            return
+        task = asyncio.create_task(self._reply(msg))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reply(self, msg: Msg) -> None:
+        try:
+            request = read_request(COMMANDS, msg.subject, msg.headers, msg.data)
+        except BadRequest as error:
+            body = _encode(failure(error))
+        else:
+            body = await answer(self._handle, request)
+        try:
+            await self._nc.publish(msg.reply, body)
+        except NatsError as error:
+            _log.warning("a reply was lost, the sender will ask again: %s", error)
+
+
+def _check_names(actor: str, target: ImageStreamName) -> None:
+    if not 1 <= len(actor.encode()) <= ACTOR_LENGTH_MAX:
+        raise BadRequest(f"actor must have 1 to {ACTOR_LENGTH_MAX} bytes, got {len(actor.encode())}")
+    if target == ImageStreamName("_", "_"):
+        return
+    faults = [*namespace_faults(target.namespace, "namespace"), *image_stream_faults(target.name, "image stream")]
+    if faults:
+        told = "; ".join(f"{fault.field}: {fault.message}" for fault in faults)
+        raise BadRequest(f"the subject names no image stream: {told}")
+
+
+def _sent(text: str) -> str:
+    if not text:
+        return ""
+    try:
+        return canonical(text)
+    except ValueError:
+        raise BadRequest(f"{SENT} must be an RFC 3339 time, got {text!r}") from None

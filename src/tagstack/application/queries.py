@@ -1,0 +1,168 @@
+"""Queries of one project, answered from the log: its last word, never a read model that lags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tagstack.application.grants import Grants
+from tagstack.application.ports import ReadableLog
+from tagstack.domain import stack, views
+from tagstack.domain.errors import BadRequest, NotFound
+from tagstack.domain.events import ImageAnnotated, ImageSigned
+from tagstack.domain.image_stream import ImageStream
+from tagstack.domain.names import ImageStreamName, image_matches, split_image, split_tag
+from tagstack.domain.stack import Entry
+
+LIST_LENGTH_MAX = 500
+ALL_NAMESPACES = "*"
+CLUSTER = "_"
+
+
+class Query(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """What is asked for. `limit` bounds a list, `continue` is where the last one ended."""
+
+    kind: str
+    name: str = ""
+    time: str = ""
+    limit: int = LIST_LENGTH_MAX
+    start: str = msgspec.field(default="", name="continue")
+
+
+class Queries:
+    """Answers queries; whoever may read a project sees the images of its image streams."""
+
+    def __init__(self, log: ReadableLog, grants: Grants, registry: str = "") -> None:
+        self._log = log
+        self._grants = grants
+        self._registry = registry
+
+    async def answer(self, actor: str, namespace: str, query: Query) -> dict[str, Any]:
+        """Return the object or the list asked for. Raises Refused."""
+        self._grants.check(actor, namespace, f'reading "{query.kind}"')
+        if query.limit < 1:
+            raise BadRequest(f"limit must be at least 1, got {query.limit}")
+        match query.kind:
+            case "ImageStream":
+                if query.name:
+                    return await self._image_stream(ImageStreamName(namespace, query.name))
+                return await self._list(namespace, query, self._image_streams_of)
+            case "ImageStreamTag":
+                if query.name:
+                    return await self._tag(namespace, query.name)
+                return await self._list(namespace, query, self._tags_of)
+            case "ImageStreamImage":
+                return await self._image_of(namespace, query.name)
+            case "Image":
+                return await self._cluster_image(namespace, query.name)
+            case "History":
+                return await self._history(namespace, query.name)
+        raise BadRequest(
+            "kind must be one of ImageStream, ImageStreamTag, ImageStreamImage, Image, History, AsOf; "
+            f"got {query.kind!r}"
+        )
+
+    async def _existing(self, name: ImageStreamName) -> ImageStream:
+        state = await self._log.load(name)
+        if not state.exists:
+            raise NotFound.of("imagestreams", name.name)
+        return state
+
+    async def _stacks(self, state: ImageStream) -> dict[str, list[Entry]]:
+        return stack.fold_tags(await self._log.history(state.name, None, state.position))
+
+    async def _image_stream(self, name: ImageStreamName) -> dict[str, Any]:
+        state = await self._existing(name)
+        return views.image_stream(state, await self._stacks(state), self._registry)
+
+    async def _list(self, namespace: str, query: Query, items_of: Any) -> dict[str, Any]:
+        found = await self._log.image_streams("" if namespace == ALL_NAMESPACES else namespace)
+        names = sorted(ImageStreamName(event.namespace, event.image_stream) for event in found)
+        items: list[dict[str, Any]] = []
+        last = ""
+        for name in names:
+            if str(name) <= query.start:
+                continue
+            if len(items) >= query.limit:
+                return _list_of(query.kind, items, last)
+            items += await items_of(name)
+            last = str(name)
+        return _list_of(query.kind, items, "")
+
+    async def _image_streams_of(self, name: ImageStreamName) -> list[dict[str, Any]]:
+        state = await self._log.load(name)
+        return [views.image_stream(state, await self._stacks(state), self._registry)] if state.exists else []
+
+    async def _tags_of(self, name: ImageStreamName) -> list[dict[str, Any]]:
+        state = await self._log.load(name)
+        if not state.exists:
+            return []
+        return [
+            views.image_stream_tag(state, tag, known.head, None)
+            for tag, known in sorted(state.tags.items())
+            if known.head is not None
+        ]
+
+    async def _tag(self, namespace: str, wanted: str) -> dict[str, Any]:
+        name, tag = split_tag(wanted)
+        state = await self._existing(ImageStreamName(namespace, name))
+        head = state.tag(tag).head
+        if head is None or not head.image:
+            raise NotFound.of("imagestreamtags", wanted)
+        return views.image_stream_tag(state, tag, head, await self._image(head.image))
+
+    async def _image(self, image: str) -> dict[str, Any]:
+        recorded = await self._log.image(image)
+        if recorded is None:
+            raise NotFound.of("images", image)
+        annotations: dict[str, str] = {}
+        signatures: list[dict[str, Any]] = []
+        for _, event in await self._log.beside(image):
+            if isinstance(event, ImageAnnotated):
+                annotations = event.annotations
+            elif isinstance(event, ImageSigned):
+                signatures.append(event.data)
+        return views.image(recorded, annotations, signatures)
+
+    async def _image_of(self, namespace: str, wanted: str) -> dict[str, Any]:
+        name, prefix = split_image(wanted)
+        state = await self._existing(ImageStreamName(namespace, name))
+        known = stack.images((await self._stacks(state)).values())
+        if not any(image_matches(image, prefix) for image in known):
+            known |= await self._children(known)
+        image = stack.resolve_image(known, prefix).head.image
+        return views.image_stream_image(state, prefix, await self._image(image))
+
+    async def _children(self, known: dict[str, Entry]) -> dict[str, Entry]:
+        """Return the child manifests of the lists among some images, each with its parent's entry."""
+        found: dict[str, Entry] = {}
+        for image, entry in known.items():
+            recorded = await self._log.image(image)
+            for child in (recorded.data.get("dockerImageManifests") or []) if recorded else []:
+                head = msgspec.structs.replace(entry.head, image=child["digest"])
+                found[child["digest"]] = Entry(head, entry.uid)
+        return found
+
+    async def _cluster_image(self, namespace: str, wanted: str) -> dict[str, Any]:
+        if namespace != CLUSTER:
+            raise BadRequest(f"kind Image is read in namespace {CLUSTER}, not in {namespace}")
+        return await self._image(wanted)
+
+    async def _history(self, namespace: str, wanted: str) -> dict[str, Any]:
+        name, tag = split_tag(wanted)
+        target = ImageStreamName(namespace, name)
+        state = await self._log.load(target)
+        entries = stack.fold(await self._log.history(target, tag, state.position))
+        if not entries:
+            raise NotFound.of("imagestreamtags", wanted)
+        gone = None
+        if not state.exists or state.tag(tag).head is None:
+            gone = entries[0].ended or state.time
+        rows = views.history_rows(name, namespace, tag, entries, gone)
+        return {"kind": "HistoryList", "apiVersion": "v1", "metadata": {}, "items": rows}
+
+
+def _list_of(kind: str, items: list[dict[str, Any]], start: str) -> dict[str, Any]:
+    meta = {"continue": start} if start else {}
+    return {"kind": f"{kind}List", "apiVersion": views.API_VERSION, "metadata": meta, "items": items}

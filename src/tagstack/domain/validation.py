@@ -1,0 +1,209 @@
+"""What can be wrong with a command: every broken rule at once, under OpenShift's field paths and words.
+
+Beyond OpenShift, whose server accepts any tag name, the names of tags are checked here.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tagstack.domain import pull_spec
+from tagstack.domain.commands import (
+    AnnotateImage,
+    AnyCommand,
+    ConfigureTag,
+    DeleteImageStream,
+    Image,
+    MapImage,
+    PromoteTag,
+    PutImageStream,
+    RecordImage,
+    RollbackTag,
+    SignImage,
+    TagReference,
+)
+from tagstack.domain.errors import BadRequest, Fault, Invalid
+from tagstack.domain.events import ObjectReference
+from tagstack.domain.image_validation import image_faults, name_faults, signature_faults
+from tagstack.domain.names import image_stream_faults, namespace_faults, split_tag, tag_faults
+from tagstack.domain.times import canonical
+
+SPEC_TAGS_MAX = 900
+KINDS = "valid values are 'DockerImage', 'ImageStreamImage', 'ImageStreamTag'"
+SOURCE_FORM = "must be of the form <tag>, <repo>:<tag>, <id>, or <repo>@<id>"
+IMPORT_MODES = ("", "Legacy", "PreserveOriginal")
+
+
+def check(command: AnyCommand, *, internal_registry: str = "") -> None:
+    """Raise Invalid with every rule that a command breaks."""
+    if found := faults(command, internal_registry=internal_registry):
+        kind = str(command.__struct_config__.tag)
+        raise Invalid.of(kind, command.metadata.name, found)
+
+
+def faults(command: AnyCommand, *, internal_registry: str = "") -> list[Fault]:
+    """Return every rule that a command breaks; an internal registry fills in missing pull specs."""
+    match command:
+        case MapImage():
+            return _mapping_faults(command, internal_registry)
+        case ConfigureTag():
+            return _configure_faults(command)
+        case PutImageStream():
+            return image_stream_object_faults(command)
+        case DeleteImageStream():
+            return image_stream_faults(command.metadata.name)
+        case RecordImage():
+            image = msgspec.convert(msgspec.to_builtins(command), Image)
+            return image_faults(image, internal_registry=internal_registry)
+        case SignImage():
+            return signature_faults(command)
+        case AnnotateImage():
+            return name_faults(command.metadata.name, "metadata.name")
+    found = _tag_name_faults(command.metadata.name)
+    if isinstance(command, RollbackTag):
+        found += _rollback_faults(command)
+    if isinstance(command, PromoteTag):
+        found += _promote_faults(command)
+    return found
+
+
+def _mapping_faults(command: MapImage, internal_registry: str) -> list[Fault]:
+    found = (
+        image_stream_faults(command.metadata.name) if command.metadata.name else [Fault("metadata.name", "Required")]
+    )
+    found += tag_faults(command.tag)
+    if command.image is None:
+        return [*found, Fault("image", "Required")]
+    return found + image_faults(command.image, "image.", internal_registry=internal_registry)
+
+
+def _tag_name_faults(name: str) -> list[Fault]:
+    try:
+        image_stream, tag = split_tag(name)
+    except BadRequest:
+        return [Fault("metadata.name", "Invalid", "must be of the form <stream>:<tag>", name)]
+    return image_stream_faults(image_stream) + tag_faults(tag, "metadata.name")
+
+
+def _configure_faults(command: ConfigureTag) -> list[Fault]:
+    found = _tag_name_faults(command.metadata.name)
+    if command.tag is None:
+        return found
+    found += reference_faults(command.tag, "tag")
+    if command.tag.source is None and command.tag.annotations is None:
+        found.append(Fault("tag.from", "Required", "a tag without a source has annotations at least"))
+    theirs, ours = command.tag.annotations, command.metadata.annotations
+    if theirs and ours is not None and theirs != ours:
+        detail = "tag annotations must not be provided or must be equal to the object meta annotations"
+        found.append(Fault("tag.annotations", "Invalid", detail, theirs))
+    return found
+
+
+def image_stream_object_faults(command: PutImageStream) -> list[Fault]:
+    """Return every rule that an ImageStream object breaks."""
+    found = image_stream_faults(command.metadata.name)
+    if repository := command.spec.docker_image_repository:
+        found += _repository_faults(repository, "spec.dockerImageRepository")
+    tags = command.spec.tags or []
+    if len(tags) > SPEC_TAGS_MAX:
+        found.append(Fault("spec.tags", "TooLong", f"must have at most {SPEC_TAGS_MAX} items"))
+    for tag in tags:
+        field = f"spec.tags[{tag.name}]"
+        found += tag_faults(tag.name, f"{field}.name") + reference_faults(tag, field)
+    return found
+
+
+def _repository_faults(repository: str, field: str) -> list[Fault]:
+    try:
+        parsed = pull_spec.parse(repository)
+    except pull_spec.PullSpecError as error:
+        return [Fault(field, "Invalid", str(error), repository)]
+    found = []
+    if parsed.tag:
+        found.append(Fault(field, "Invalid", "the repository name may not contain a tag", repository))
+    if parsed.id:
+        found.append(Fault(field, "Invalid", "the repository name may not contain an ID", repository))
+    return found
+
+
+def reference_faults(reference: TagReference, field: str) -> list[Fault]:
+    """Return every rule that a spec tag breaks."""
+    found = _source_faults(reference.source, f"{field}.from") if reference.source is not None else []
+    policy = reference.import_policy
+    kind = reference.source.kind if reference.source else ""
+    if policy.scheduled and kind != "DockerImage":
+        detail = "only tags pointing to Docker repositories may be scheduled for background import"
+        found.append(Fault(f"{field}.importPolicy.scheduled", "Invalid", detail, policy.scheduled))
+    if policy.import_mode not in IMPORT_MODES:
+        detail = "invalid import mode, valid modes are '', 'Legacy', 'PreserveOriginal'"
+        found.append(Fault(f"{field}.importPolicy.importMode", "Invalid", detail, policy.import_mode))
+    if reference.reference_policy is not None and reference.reference_policy.type not in ("Source", "Local"):
+        detail = 'valid values are "Source", "Local"'
+        found.append(Fault(f"{field}.referencePolicy.type", "Invalid", detail, reference.reference_policy.type))
+    return found
+
+
+def _source_faults(source: ObjectReference, field: str) -> list[Fault]:
+    found = []
+    if not source.name:
+        found.append(Fault(f"{field}.name", "Required"))
+    if source.kind not in ("DockerImage", "ImageStreamImage", "ImageStreamTag"):
+        found.append(Fault(f"{field}.kind", "Required", KINDS))
+    if source.namespace:
+        found += namespace_faults(source.namespace, f"{field}.namespace")
+    if found:
+        return found
+    if source.kind == "DockerImage":
+        try:
+            pull_spec.parse(source.name)
+        except pull_spec.PullSpecError as error:
+            # OpenShift takes a bare `@digest` here too
+            if not source.name.startswith("@"):
+                return [Fault(f"{field}.name", "Invalid", str(error), source.name)]
+        return []
+    return _stream_source_faults(source, field)
+
+
+def _stream_source_faults(source: ObjectReference, field: str) -> list[Fault]:
+    mark = ":" if source.kind == "ImageStreamTag" else "@"
+    parts = source.name.split(mark)
+    if len(parts) > 2 or not all(parts):
+        return [Fault(f"{field}.name", "Invalid", SOURCE_FORM, source.name)]
+    found = image_stream_faults(parts[0], f"{field}.name") if len(parts) == 2 else []
+    if source.kind == "ImageStreamTag":
+        found += tag_faults(parts[-1], f"{field}.name")
+    return found
+
+
+def _rollback_faults(command: RollbackTag) -> list[Fault]:
+    to = command.to
+    given = [name for name in ("steps", "stack_position", "image", "time") if getattr(to, name) is not None]
+    found = []
+    if len(given) > 1:
+        found.append(Fault("to", "Invalid", "at most one of steps, stackPosition, image, time may be set", given))
+    for name, spelled in (("steps", "steps"), ("stack_position", "stackPosition")):
+        value = getattr(to, name)
+        if value is not None and value < 1:
+            found.append(Fault(f"to.{spelled}", "Invalid", "must be at least 1", value))
+    if to.image is not None and not to.image:
+        found.append(Fault("to.image", "Required"))
+    if to.time is not None:
+        try:
+            canonical(to.time)
+        except ValueError:
+            found.append(Fault("to.time", "Invalid", "must be an RFC 3339 time", to.time))
+    return found
+
+
+def _promote_faults(command: PromoteTag) -> list[Fault]:
+    source = command.source
+    if source is None or not source.name:
+        return [Fault("from.name", "Required", "the tag to promote, <stream>:<tag>")]
+    if source.kind not in ("", "ImageStreamTag"):
+        return [Fault("from.kind", "NotSupported", 'supported values: "ImageStreamTag"', source.kind)]
+    found = namespace_faults(source.namespace, "from.namespace") if source.namespace else []
+    try:
+        image_stream, tag = split_tag(source.name)
+    except BadRequest:
+        return [*found, Fault("from.name", "Invalid", "must be of the form <stream>:<tag>", source.name)]
+    return found + image_stream_faults(image_stream, "from.name") + tag_faults(tag, "from.name")
