@@ -1,0 +1,35 @@
+-- grain: one row per event of the log, append-only; beside it the checkpoint and what could not be read
+CREATE TABLE events (
+    position       UBIGINT   NOT NULL,
+    time           TIMESTAMP NOT NULL,
+    type           VARCHAR   NOT NULL,
+    namespace      VARCHAR,
+    image_stream   VARCHAR,
+    tag            VARCHAR,
+    image          VARCHAR,
+    previous_image VARCHAR,
+    pull_spec      VARCHAR,
+    generation     BIGINT,
+    origin         VARCHAR   NOT NULL,
+    actor          VARCHAR   NOT NULL,
+    reason         VARCHAR   NOT NULL,
+    cause          VARCHAR   NOT NULL,
+    caused_by      UBIGINT,
+    data           JSON      NOT NULL
+);
+
+-- grain: one row; moves in the same transaction as every read model
+CREATE TABLE checkpoint (
+    position UBIGINT NOT NULL,
+    log      VARCHAR NOT NULL,
+    event_id VARCHAR NOT NULL
+);
+INSERT INTO checkpoint VALUES (0, '', '');
+
+-- grain: one row per message of the log that could not be read as an event
+CREATE TABLE dead_letters (
+    position UBIGINT   NOT NULL,
+    subject  VARCHAR   NOT NULL,
+    payload  VARCHAR   NOT NULL,
+    error    VARCHAR   NOT NULL
+);

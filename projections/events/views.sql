@@ -1,0 +1,20 @@
+-- grain: words for analysts
+COMMENT ON TABLE events IS 'One row per event, append-only: a copy of the log. Times are UTC.';
+COMMENT ON COLUMN events.position IS 'Sequence of the event in the log; rises, may skip';
+COMMENT ON COLUMN events.time IS 'When it happened, UTC; never goes back within an image stream';
+COMMENT ON COLUMN events.type IS 'image_tagged, push_withheld, tag_held, tag_released, tag_deleted, tag_configured, image_stream_*, image_*';
+COMMENT ON COLUMN events.namespace IS 'Project; null for events of images';
+COMMENT ON COLUMN events.image_stream IS 'Image stream; null for events of images';
+COMMENT ON COLUMN events.tag IS 'Tag; null for events of images and image streams';
+COMMENT ON COLUMN events.image IS 'What the tag points at after the event; null where it points at nothing';
+COMMENT ON COLUMN events.previous_image IS 'What the tag pointed at before';
+COMMENT ON COLUMN events.pull_spec IS 'Pull spec of the image after the event';
+COMMENT ON COLUMN events.generation IS 'Generation of the image stream';
+COMMENT ON COLUMN events.origin IS 'mapping, tag, alias, rollback, release, promote, import, delete';
+COMMENT ON COLUMN events.actor IS 'Who';
+COMMENT ON COLUMN events.reason IS 'Why, in the words of the actor; may be empty';
+COMMENT ON COLUMN events.cause IS 'Id of the command the event follows from';
+COMMENT ON COLUMN events.caused_by IS 'Position of the event that a follower follows';
+COMMENT ON COLUMN events.data IS 'The whole event as it is stored';
+COMMENT ON TABLE checkpoint IS 'How far this file has read the log';
+COMMENT ON TABLE dead_letters IS 'Messages of the log that could not be read; the fold went on without them';

@@ -1,0 +1,6 @@
+-- grain: one row per child of the manifest lists recorded in the batch
+INSERT INTO image_manifests
+SELECT image, child->>'digest', child->>'architecture', child->>'os', child->>'variant',
+       try_cast(child->>'manifestSize' AS BIGINT)
+  FROM (SELECT image, unnest(try_cast(data->'data'->'dockerImageManifests' AS JSON[])) AS child
+          FROM batch WHERE type = 'image_recorded');

@@ -1,0 +1,3 @@
+-- grain: one row per complaint
+SELECT 'image_manifests has a list that is no image' AS complaint, image AS detail
+  FROM image_manifests ANTI JOIN images USING (image);

@@ -1,0 +1,24 @@
+-- grain: one row per event that moves, deletes, holds or releases a tag, with the tag's state after it
+CREATE TABLE tag_changes (
+    namespace      VARCHAR   NOT NULL,
+    image_stream   VARCHAR   NOT NULL,
+    tag            VARCHAR   NOT NULL,
+    position       UBIGINT   NOT NULL,
+    time           TIMESTAMP NOT NULL,
+    type           VARCHAR   NOT NULL,
+    is_entry       BOOLEAN   NOT NULL,   -- it puts a new entry on top of the history stack
+    entry_position UBIGINT,              -- position of the event that made the top entry
+    image          VARCHAR,
+    pull_spec      VARCHAR,
+    generation     BIGINT,
+    since          TIMESTAMP,
+    origin         VARCHAR,
+    actor          VARCHAR,
+    reason         VARCHAR,
+    cause          VARCHAR,
+    caused_by      UBIGINT,
+    restores       UBIGINT,
+    held_since     TIMESTAMP,
+    held_by        VARCHAR,
+    hold_reason    VARCHAR
+);

@@ -1,0 +1,5 @@
+"""`python -m tagstack` is `tagstack`."""
+
+from tagstack.cli.main import main
+
+main()
