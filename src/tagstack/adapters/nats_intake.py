@@ -88,7 +88,7 @@ class CommandIntake:
     async def stop(self, timeout_s: float) -> None:
         """Take no more, and finish what is in flight within a bound."""
         if self._subscription is not None:
-            await self._subscription.unsubscribe()
+            await self._subscription.drain()  # type: ignore[no-untyped-call]  # what has arrived already is answered
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
 

@@ -21,6 +21,7 @@ DEAD_STREAM = "TAGSTACK_DEAD"
 
 DUPLICATE_WINDOW_S = 120
 QUEUE_MESSAGES_MAX = 1_000_000
+QUEUE_PARTITIONS = 8  # each has one consumer with one message in flight, so order holds over any number of workers
 DEAD_MESSAGES_MAX = 1_000_000
 REQUEST_TIMEOUT_S = 5.0
 _STREAM_EXISTS = 10058
@@ -66,7 +67,12 @@ def declarations(replicas: int = 1) -> list[dict[str, Any]]:
     }
     queue = {
         "name": QUEUE_STREAM,
-        "subjects": ["tagstack.queue.>"],
+        "subjects": ["tagstack.queue.*.*.*"],
+        "subject_transform": {
+            "src": "tagstack.queue.*.*.*",
+            "dest": f"tagstack.queue.{{{{partition({QUEUE_PARTITIONS},2,3)}}}}"
+            ".{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}",
+        },
         "retention": "workqueue",
         "discard": "new",
         "max_msgs": QUEUE_MESSAGES_MAX,

@@ -1,0 +1,116 @@
+"""The command worker: decides commands, answers queries, works the queue off, moves followers."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from datetime import UTC, datetime
+
+from nats.aio.client import Client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from tagstack.adapters.nats_intake import CommandIntake
+from tagstack.adapters.nats_log import NatsLog
+from tagstack.adapters.nats_queries import QueryIntake
+from tagstack.adapters.nats_queue import QueueIntake
+from tagstack.adapters.nats_streams import declare
+from tagstack.application.handler import CommandHandler, Limits, Surroundings
+from tagstack.application.ports import Request
+from tagstack.application.queries import Queries
+from tagstack.application.replies import Outcome
+from tagstack.apps import shell
+from tagstack.apps.grants_file import read_grants
+from tagstack.apps.settings import Settings
+from tagstack.domain.errors import Refused, TagstackError
+from tagstack.domain.times import text_of
+
+_log = logging.getLogger(__name__)
+
+
+def now() -> str:
+    """Return the present moment as events write it."""
+    return text_of(datetime.now(UTC))
+
+
+class Metrics:
+    """What the command worker counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.commands = Counter(
+            "tagstack_commands", "Commands answered, by what became of them", ["result"], registry=registry
+        )
+        self.seconds = Histogram("tagstack_command_seconds", "From arrival to the stored answer", registry=registry)
+        self.in_flight = Gauge("tagstack_commands_in_flight", "Commands being carried out", registry=registry)
+        self.dead = Gauge("tagstack_queue_dead_letters", "Dead letters this worker has written", registry=registry)
+
+
+class CommandsPart:
+    """Everything the command worker does."""
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+        self._settings = settings
+        self._metrics = Metrics(registry)
+        self._handler: CommandHandler | None = None
+        self._intake: CommandIntake | None = None
+        self.queue = QueueIntake(self.handle)
+        self._metrics.in_flight.set_function(lambda: self._handler.in_flight if self._handler else 0)
+        self._metrics.dead.set_function(lambda: self.queue.dead_letters)
+
+    async def start(self, nc: Client) -> None:
+        """Declare the streams and begin to take commands and queries."""
+        await declare(nc, self._settings.replicas)
+        log = await NatsLog(nc).start()
+        grants = read_grants(self._settings.grants)
+        self._handler = CommandHandler(
+            log,
+            Surroundings(now, lambda: str(uuid.uuid4()), grants, self._settings.internal_registry),
+            Limits(in_flight=self._settings.in_flight_max, image_streams=self._settings.image_streams_max),
+        )
+        await self.queue.start(nc)
+        await QueryIntake(nc, Queries(log, grants, self._settings.internal_registry)).start()
+        self._intake = CommandIntake(nc, self.handle)
+        await self._intake.start()
+
+    async def stop(self) -> None:
+        """Take no more and finish what is in flight, within the bound for a shutdown."""
+        self.queue.stop()
+        if self._intake is not None:
+            await self._intake.stop(self._settings.shutdown_timeout_s)
+
+    def why_not_ready(self) -> str:
+        """Return "" when commands are taken."""
+        return "" if self._intake is not None else "commands: not started"
+
+    async def reconnected(self) -> None:
+        """Forget every cached state: the log may have lost its tail meanwhile."""
+        _log.warning("commands: connected again")
+        if self._handler is not None:
+            self._handler.forget()
+
+    async def handle(self, request: Request) -> Outcome:
+        """Carry out one request and count it."""
+        assert self._handler is not None, "started before its intakes"
+        began = time.perf_counter()
+        result = "unavailable"
+        try:
+            done = await self._handler.handle(request)
+            result = "changed" if done.changed else "unchanged"
+            return done
+        except Refused as error:
+            result = error.reason
+            raise
+        except TagstackError:
+            raise
+        finally:
+            self._metrics.commands.labels(result).inc()
+            self._metrics.seconds.observe(time.perf_counter() - began)
+
+
+def build(settings: Settings) -> shell.Worker:
+    """Return the command worker, connected to nothing yet."""
+    registry = CollectorRegistry()
+    part = CommandsPart(settings, registry)
+    worker = shell.build("commands", settings, part, registry, reconnected_cb=part.reconnected)
+    part.queue.register(worker.broker)
+    return worker

@@ -1,0 +1,216 @@
+"""`tagstack up`: everything on this machine. Starts nats-server and the workers, watches them, stops them.
+
+Each worker is a process of its own; one that dies is started again. Whatever happens to this process,
+its children die with it (Linux), and the next `up` continues from what is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tagstack.adapters.nats_connection import connect
+from tagstack.adapters.nats_server import NatsServer, ServerOptions
+from tagstack.adapters.nats_streams import declare
+from tagstack.apps import http
+from tagstack.apps.settings import Settings
+from tagstack.apps.supervision import Child, Children
+from tagstack.domain.errors import TagstackError, Unavailable
+
+WORKERS = ("commands", "projector", "sql")
+NATS_PORT_USUAL = 4222
+READY_TIMEOUT_S = 60.0
+WATCH_INTERVAL_S = 0.25
+DECLARE_TIMEOUT_S = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+class Endpoints(msgspec.Struct, frozen=True):
+    """Where `up` listens, as written to `endpoints.json`."""
+
+    nats: str
+    http: str
+    snapshot: str
+    pid: int
+
+
+def main(settings: Settings, *, quiet: bool = False) -> None:
+    """Run until a signal ends it.
+
+    Raises: Unavailable where another `up` uses the same home, or a part does not start.
+    """
+    logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper(), format="%(levelname)s %(message)s")
+    settings.home_path.mkdir(parents=True, exist_ok=True)
+    with locked(settings.home_path):
+        asyncio.run(_run(settings, quiet))
+
+
+@contextlib.contextmanager
+def locked(home: Path) -> Iterator[None]:
+    """Hold the home's lock; it goes with the process, so that a crash leaves none."""
+    import fcntl
+
+    with (home / "tagstack.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise Unavailable(f"another `tagstack up` (pid {lock.read().strip()}) uses {home}") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+async def _run(settings: Settings, quiet: bool) -> None:
+    stop = asyncio.Event()
+    http.stop_on_signals(stop.set)
+    try:
+        sock = http.listen(settings.http_port)
+    except OSError as error:
+        raise Unavailable(f"http-port {settings.http_port} can't be used: {error.strerror}") from error
+    server = None if settings.nats else await asyncio.to_thread(_start_server, settings)
+    url = server.url if server else settings.nats
+    children = Children([_child(name, settings, url) for name in WORKERS])
+    web = http.server(_routes(children), lifespan="off")
+    serving = asyncio.create_task(web.serve(sockets=[sock]))
+    endpoints = Endpoints(url, http.url_of(sock), str(settings.live / "tagstack.duckdb"), os.getpid())
+    try:
+        await _declare(url, settings)
+        children.start()
+        watching = asyncio.create_task(_watch(children, server, stop))
+        if await _ready(children, stop):
+            _write(settings.endpoints, msgspec.json.encode(endpoints))
+            if not quiet:
+                print(_banner(settings, endpoints, embedded=server is not None), flush=True)
+            await stop.wait()
+        watching.cancel()
+    finally:
+        settings.endpoints.unlink(missing_ok=True)
+        if not quiet:
+            print("stopping ...", flush=True)
+        await children.stop(settings.shutdown_timeout_s)
+        web.should_exit = True
+        await serving
+        if server is not None:
+            await asyncio.to_thread(server.stop)
+        if not quiet:
+            print("stopped", flush=True)
+
+
+def _start_server(settings: Settings) -> NatsServer:
+    """Start the embedded server on its port, or on any free one where the usual one is taken."""
+    folder = settings.home_path / "nats"
+    port = NATS_PORT_USUAL if settings.nats_port is None else settings.nats_port
+    options = ServerOptions(port=port, sync_interval=settings.sync_interval)
+    try:
+        return NatsServer(folder, options).start()
+    except Unavailable as error:
+        if settings.nats_port is not None or "address already in use" not in str(error):
+            raise
+    return NatsServer(folder, msgspec.structs.replace(options, port=0)).start()
+
+
+async def _declare(url: str, settings: Settings) -> None:
+    async with asyncio.timeout(DECLARE_TIMEOUT_S):
+        nc = await connect(url, "tagstack-up", patient=False)
+        try:
+            await declare(nc, settings.replicas)
+        finally:
+            await nc.close()
+
+
+def _child(name: str, settings: Settings, url: str) -> Child:
+    """Return a worker to be started; it gets every setting of ours through its environment."""
+    ours = msgspec.structs.replace(settings, nats=url, http_port=0, home=str(settings.home_path))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("TAGSTACK_")}
+    for field in Settings.__struct_fields__:
+        if (value := getattr(ours, field)) not in (None, ""):
+            environment[f"TAGSTACK_{field.upper()}"] = str(value)
+    command = [sys.executable, "-m", "tagstack", "worker", name]
+    home = settings.home_path
+    return Child(name, command, environment, home / "logs" / f"{name}.log", home / "run" / f"{name}.json")
+
+
+async def _watch(children: Children, server: NatsServer | None, stop: asyncio.Event) -> None:
+    """Start again what died, until everything is stopped on purpose."""
+    while not stop.is_set():
+        await asyncio.sleep(WATCH_INTERVAL_S)
+        children.revive()
+        if server is not None and not server.running():
+            _log.warning("nats-server ended unexpectedly; starting it again")
+            try:
+                await asyncio.to_thread(server.start)
+            except TagstackError as error:
+                _log.error("%s", error)
+
+
+async def _ready(children: Children, stop: asyncio.Event) -> bool:
+    """Wait until every worker is ready. Return False when asked to stop before."""
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            while not stop.is_set():
+                if not (why := await children.why_not_ready()):
+                    return True
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(WATCH_INTERVAL_S / 5):
+                        await stop.wait()
+    except TimeoutError:
+        raise Unavailable(f"not ready within {READY_TIMEOUT_S:.0f} s: {why}") from None
+    return False
+
+
+def _routes(children: Children) -> Any:
+    """Return the ASGI app of `up` itself, which asks the workers."""
+    from faststream.asgi import AsgiFastStream
+
+    known = {"why": "starting"}
+
+    async def metrics() -> bytes:
+        known["why"] = await children.why_not_ready()
+        return await children.metrics()
+
+    app = AsgiFastStream(logger=None, asgi_routes=http.health_routes(lambda: known["why"], metrics))
+
+    async def fresh(scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path") == "/readyz":
+            known["why"] = await children.why_not_ready()
+        await app(scope, receive, send)
+
+    return fresh
+
+
+def _write(path: Path, body: bytes) -> None:
+    from tagstack.apps.shell import write_atomically
+
+    write_atomically(path, body)
+
+
+def _banner(settings: Settings, endpoints: Endpoints, *, embedded: bool) -> str:
+    home = settings.home_path
+    return f"""tagstack is up. Ctrl-C stops it.
+
+  NATS      {endpoints.nats}{"  (embedded, loopback only)" if embedded else ""}
+  HTTP      {endpoints.http}  (/healthz /readyz /metrics)
+  SQL file  {endpoints.snapshot}  (read-only, renewed while events come)
+  home      {home}  (logs in {home / "logs"})
+
+In a second terminal:
+
+  export TAGSTACK_HOME={home}
+  tagstack apply -f mapping.yaml                  put an image at a tag
+  tagstack get is -A                              image streams
+  tagstack history NAMESPACE/STREAM:TAG           every image a tag ever pointed at
+  tagstack rollback NAMESPACE/STREAM:TAG --reason 'why'
+  tagstack watch                                  changes as they happen
+  tagstack sql 'FROM current_tags'                ask anything
+"""
