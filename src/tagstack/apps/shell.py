@@ -69,7 +69,7 @@ def build(name: str, settings: Settings, part: Part, registry: CollectorRegistry
         logger=_quiet_logger(),
         **broker_options,
     )
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     ProcessCollector(namespace=f"tagstack_{name}", registry=registry)
     connected: list[Client] = []
 

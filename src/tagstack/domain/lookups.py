@@ -17,6 +17,7 @@ from tagstack.domain.commands import (
     RollbackTag,
 )
 from tagstack.domain.events import Head, ObjectReference
+from tagstack.domain.image_stream import FOLLOW
 from tagstack.domain.images import image_name
 from tagstack.domain.names import ImageStreamName, TagName, split_tag
 from tagstack.domain.stack import Entry
@@ -34,6 +35,12 @@ class HeadOf(msgspec.Struct, frozen=True):
     tag: TagName
 
 
+class ChainOf(msgspec.Struct, frozen=True):
+    """The tags that a tag of another image stream follows, over any number of image streams."""
+
+    tag: TagName
+
+
 class ImageOf(msgspec.Struct, frozen=True):
     """The entry of the one image in an image stream's history that a prefix means."""
 
@@ -47,7 +54,7 @@ class Known(msgspec.Struct, frozen=True):
     image: str
 
 
-Lookup = StackOf | HeadOf | ImageOf | Known
+Lookup = StackOf | HeadOf | ChainOf | ImageOf | Known
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -64,6 +71,7 @@ class Facts(msgspec.Struct, frozen=True):
     sources: dict[TagName, Source] = {}
     images: dict[tuple[ImageStreamName, str], Entry] = {}
     known: frozenset[str] = frozenset()
+    chains: dict[TagName, list[TagName]] = {}
 
 
 def required(command: AnyCommand, target: ImageStreamName) -> list[Lookup]:
@@ -75,9 +83,11 @@ def required(command: AnyCommand, target: ImageStreamName) -> list[Lookup]:
             name, tag = split_tag(command.source.name)
             return [HeadOf(TagName(ImageStreamName(command.source.namespace or target.namespace, name), tag))]
         case ConfigureTag() if command.tag is not None:
-            return _of_reference(command.tag.source, target)
+            annotations = command.tag.annotations or command.metadata.annotations
+            return _of_reference(command.tag.source, target, annotations)
         case PutImageStream():
-            return [lookup for tag in command.spec.tags or [] for lookup in _of_reference(tag.source, target)]
+            tags = command.spec.tags or []
+            return [lookup for tag in tags for lookup in _of_reference(tag.source, target, tag.annotations)]
         case MapImage() if command.image is not None and is_managed(command):
             return [Known(image_name(command.image))]
     return []
@@ -101,7 +111,9 @@ def source_image(source: ObjectReference, target: ImageStreamName) -> tuple[Imag
     return ImageStreamName(source.namespace or target.namespace, name or target.name), image
 
 
-def _of_reference(source: ObjectReference | None, target: ImageStreamName) -> list[Lookup]:
+def _of_reference(
+    source: ObjectReference | None, target: ImageStreamName, annotations: dict[str, str] | None
+) -> list[Lookup]:
     if source is None:
         return []
     if source.kind == "ImageStreamImage":
@@ -109,5 +121,6 @@ def _of_reference(source: ObjectReference | None, target: ImageStreamName) -> li
     if source.kind == "ImageStreamTag":
         tag = source_tag(source, target)
         if tag.image_stream != target:
-            return [HeadOf(tag)]
+            follows = (annotations or {}).get(FOLLOW) == "true"
+            return [HeadOf(tag), ChainOf(tag)] if follows else [HeadOf(tag)]
     return []

@@ -13,7 +13,7 @@ from tagstack.domain.changes import Arrival, Changes
 from tagstack.domain.commands import ConfigureTag, PutImageStream, TagReference
 from tagstack.domain.errors import Conflict, Fault, Invalid, NotFound
 from tagstack.domain.events import ObjectReference, ReferencePolicy, TagSpec
-from tagstack.domain.names import split_tag
+from tagstack.domain.names import TagName, split_tag
 
 
 def configure_tag(command: ConfigureTag, changes: Changes, facts: lookups.Facts) -> None:
@@ -29,6 +29,7 @@ def configure_tag(command: ConfigureTag, changes: Changes, facts: lookups.Facts)
         reference = _reference_of(spec)
     if command.metadata.annotations is not None:
         reference = msgspec.structs.replace(reference, annotations=command.metadata.annotations)
+    _check_circle(tag, reference, changes, facts, "tag.from.name")
     if _put_spec(tag, reference, changes):
         _to_status(tag, changes, facts, "tag.from.name")
 
@@ -56,6 +57,8 @@ def put_image_stream(command: PutImageStream, changes: Changes, facts: lookups.F
         if tag not in wanted and changes.tag(tag).spec is not None:
             changes.raise_generation()
             changes.configure(tag, None)
+    for tag, reference in wanted.items():
+        _check_circle(tag, reference, changes, facts, f"spec.tags[{tag}].from.name")
     touched = [tag for tag in sorted(wanted) if _put_spec(tag, wanted[tag], changes)]
     for tag in touched:
         _to_status(tag, changes, facts, f"spec.tags[{tag}].from.name")
@@ -121,11 +124,12 @@ def _from_tag(tag: str, source: ObjectReference, changes: Changes, facts: lookup
         found = facts.sources[wanted]
         if not found.exists:
             raise Invalid.of("ImageStream", changes.state.name.name, [Fault(field, "NotFound", value=source.name)])
-        head, origin = found.head, "tag"
+        head = found.head
+        origin = "alias" if wanted in facts.chains else "tag"
     if head is not None:
         spec = changes.tag(tag).spec
-        rewrite = origin == "tag" and not (spec and spec.reference)
-        pull_spec = _rewritten(head.pull_spec, wanted, changes) if rewrite else head.pull_spec
+        rewrite = wanted.image_stream != changes.state.name and not (spec and spec.reference)
+        pull_spec = rewritten(head.pull_spec, wanted, changes) if rewrite else head.pull_spec
         changes.move(tag, Arrival(head.image, pull_spec, origin))
 
 
@@ -135,13 +139,25 @@ def _from_image(tag: str, source: ObjectReference, changes: Changes, facts: look
     changes.move(tag, Arrival(entry.head.image, entry.head.pull_spec, "tag"))
 
 
-def _rewritten(pull_spec: str, source: object, changes: Changes) -> str:
+def rewritten(pull_spec: str, source: TagName, changes: Changes) -> str:
     """Return a pull spec of the internal registry as one of this image stream's own repository."""
     registry = changes.context.internal_registry
-    old = f"{registry}/{getattr(source, 'image_stream', '')}"
+    old = f"{registry}/{source.image_stream}"
     if registry and pull_spec.startswith((f"{old}@", f"{old}:")):
         return f"{registry}/{changes.state.name}{pull_spec[len(old) :]}"
     return pull_spec
+
+
+def _check_circle(tag: str, reference: TagReference, changes: Changes, facts: lookups.Facts, field: str) -> None:
+    """Refuse to follow a tag that already follows this one, over however many others."""
+    if not facts.chains or reference.source is None:
+        return
+    own, source = TagName(changes.state.name, tag), lookups.source_tag(reference.source, changes.state.name)
+    chain = facts.chains.get(source, [])
+    if own in chain:
+        circle = " -> ".join(str(name) for name in (own, source, *chain))
+        fault = Fault(field, "Invalid", f"tags would follow each other in a circle: {circle}", str(source))
+        raise Invalid.of("ImageStreamTag", f"{changes.state.name.name}:{tag}", [fault])
 
 
 def _check_cycle(tag: str, changes: Changes, field: str) -> None:
