@@ -142,7 +142,7 @@ def _builder(name: str) -> Callable[[Settings], Worker]:
 
 async def serve(worker: Worker, settings: Settings) -> None:
     """Serve a worker's application, and tell in `HOME/run` where, until it is asked to stop."""
-    sock = http.listen(settings.http_port, usual=0)
+    sock = http.listen(settings.http_port, usual=0, host=settings.http_host)
     server = http.server(worker.app, lifespan="on")
 
     def stop() -> None:

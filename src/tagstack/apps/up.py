@@ -75,7 +75,7 @@ async def _run(settings: Settings, quiet: bool) -> None:
     stop = asyncio.Event()
     http.stop_on_signals(stop.set)
     try:
-        sock = http.listen(settings.http_port)
+        sock = http.listen(settings.http_port, host=settings.http_host)
     except OSError as error:
         raise Unavailable(f"http-port {settings.http_port} can't be used: {error.strerror}") from error
     server = None if settings.nats else await asyncio.to_thread(_start_server, settings)
