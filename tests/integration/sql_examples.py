@@ -26,7 +26,9 @@ def write_snapshot(home: Path, position: int, *, name: str = "") -> Path:
     with duckdb.connect(str(folder / "tagstack.duckdb")) as connection:
         connection.execute("CREATE TABLE checkpoint (position UBIGINT, log VARCHAR, event_id VARCHAR)")
         connection.execute("INSERT INTO checkpoint VALUES (?, 'log', 'event')", [position])
-        connection.execute(f"CREATE TABLE events AS SELECT i AS position, 'prod' AS namespace FROM range({position}) r(i)")
+        connection.execute(
+            f"CREATE TABLE events AS SELECT i AS position, 'prod' AS namespace FROM range({position}) r(i)"
+        )
         connection.execute(
             "CREATE TABLE moves AS SELECT i AS number, 'tag ' || i AS tag,"
             " TIMESTAMP '2026-01-29 13:40:00' + to_microseconds(i) AS time FROM range(1000) r(i)"

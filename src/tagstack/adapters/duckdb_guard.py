@@ -21,6 +21,9 @@ ROWS_PER_FETCH = 1_024
 CHUNK_BYTES_AIM = 256 * 1024
 ALLOWED = ("SELECT", "EXPLAIN", "MULTI")  # a PIVOT is parsed as MULTI: it looks for its columns first
 
+# read-only a second time: an INSERT inside a WITH is part of a SELECT
+_BEGIN = "BEGIN TRANSACTION READ ONLY"
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,10 +43,10 @@ class Rows:
         Raises: BadRequest for what is not one SELECT, TooLarge over a limit, and DuckDB's own errors.
         """
         kind = _check(self._session, statement.sql)
-        # read-only a second time: an INSERT inside a WITH is part of a SELECT
-        self._session.execute("BEGIN TRANSACTION READ ONLY")
+        self._session.execute(_BEGIN)
         if statement.format == "arrow":
-            yield from self._arrow(statement)
+            # pyarrow writes the schema when it likes to, and an empty message would be the end
+            yield from filter(None, self._arrow(statement))
         else:
             yield from self._json(statement, kind, position)
 
@@ -62,7 +65,7 @@ class Rows:
         """Return the columns, and the statement with those cast that Python would read with a loss."""
         if kind != "SELECT":
             return [], statement.sql
-        relation = self._session.sql(statement.sql, params=statement.params)
+        relation = self._relation(statement)
         columns = list(zip(relation.columns, relation.types, strict=True))
         casts = [cast_type(type_) for _, type_ in columns]
         told = [(name, str(type_)) for name, type_ in columns]
@@ -72,8 +75,18 @@ class Rows:
             f"CAST(#{number} AS {cast}) AS {quoted(name)}" if cast else f"#{number}"
             for number, (cast, (name, _)) in enumerate(zip(casts, columns, strict=True), 1)
         )
-        inner = self._session.extract_statements(statement.sql)[0].query
-        return told, f"SELECT {listed} FROM (\n{_without_semicolon(inner)}\n)"  # noqa: S608  strangers' SQL is what this runs
+        return told, f"SELECT {listed} FROM (\n{_without_end(statement.sql)}\n)"  # noqa: S608  strangers' SQL is what this runs
+
+    def _relation(self, statement: Statement) -> duckdb.DuckDBPyRelation:
+        """Return a statement bound but not run yet."""
+        try:
+            return self._session.sql(statement.sql, params=statement.params)
+        except duckdb.ProgrammingError:
+            # only when it is executed does DuckDB say where in the text it is wrong
+            self._session.execute("ROLLBACK")
+            self._session.execute(_BEGIN)
+            self._session.execute(statement.sql, statement.params)
+            raise
 
     def _joined(self, rows: Iterable[bytes]) -> Iterator[bytes]:
         waiting: list[bytes] = []
@@ -90,7 +103,7 @@ class Rows:
             yield b"[" + b",".join(waiting) + b"]"
 
     def _arrow(self, statement: Statement) -> Iterator[bytes]:
-        relation = self._session.sql(statement.sql, params=statement.params)
+        relation = self._relation(statement)
         reader = relation.to_arrow_reader(ROWS_PER_FETCH)
         sink = io.BytesIO()
         with pa.ipc.new_stream(sink, reader.schema) as writer:
@@ -131,18 +144,23 @@ class Rows:
 def _check(session: duckdb.DuckDBPyConnection, sql: str) -> str:
     try:
         statements = session.extract_statements(sql)
+        kinds = [str(statement.type).rpartition(".")[2] for statement in statements]
     except ValueError as error:  # a statement the Python client has no name for
         raise BadRequest(f"the statement is not allowed: {error}") from None
-    if len(statements) != 1:
-        raise BadRequest(f"exactly one statement is expected, got {len(statements)}")
-    kind = str(statements[0].type).rpartition(".")[2]
-    if kind not in ALLOWED:
-        raise BadRequest(f"only SELECT and EXPLAIN are allowed, got {kind}")
-    return kind
+    if len(kinds) != 1:
+        raise BadRequest(f"exactly one statement is expected, got {len(kinds)}")
+    if kinds[0] not in ALLOWED:
+        raise BadRequest(f"only SELECT and EXPLAIN are allowed, got {kinds[0]}")
+    return kinds[0]
 
 
-def _without_semicolon(sql: str) -> str:
-    return sql.rstrip().removesuffix(";")
+def _without_end(sql: str) -> str:
+    """Return a single statement without its semicolon and what follows."""
+    text = sql.encode()
+    for offset, token in duckdb.tokenize(sql):
+        if token == duckdb.token_type.operator and text[offset : offset + 1] == b";":
+            return text[:offset].decode()
+    return sql
 
 
 def _taken(sink: io.BytesIO) -> bytes:

@@ -63,6 +63,9 @@ class SqlIntake:
             await self._nc.subscribe(f"{CANCELS}.*.*", cb=self._cancelled),
             await self._nc.subscribe(f"{SQL}.*", queue=WORKERS, cb=self._arrived),
         ]
+        # until the server knows the subscriptions a request finds nobody; nats-py's first ping overtakes them
+        await self._nc.flush(FLUSH_TIMEOUT_S)
+        await self._nc.flush(FLUSH_TIMEOUT_S)
 
     async def stop(self, timeout_s: float) -> None:
         """Take no more, finish what is in flight within a bound, and stop the rest."""
@@ -136,7 +139,7 @@ class SqlIntake:
             _log.warning("an answer was lost, the sender will ask again: %s", lost)
 
     async def _send(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
-        """Send one message and wait until the server has it, so that no more than one waits here."""
+        """Send one message and wait for the server, so that no more than two wait here."""
         try:
             await self._nc.publish(subject, body, headers=headers)
             await self._nc.flush(FLUSH_TIMEOUT_S)
