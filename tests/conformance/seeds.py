@@ -69,7 +69,8 @@ def seed_stream(log: MemoryLog, name: ImageStreamName, given: dict[str, Any]) ->
             labels=given.get("labels") or {},
             annotations=given.get("annotations") or {},
             lookup_local=bool(given.get("lookupPolicyLocal")),
-            docker_image_repository=(given.get("spec") or {}).get("dockerImageRepository", ""),
+            docker_image_repository=given.get("status_dockerImageRepository")
+            or (given.get("spec") or {}).get("dockerImageRepository", ""),
         )
     )
     status = dict(given.get("status_tags") or {})

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from tagstack.application.grants import Grants
 from tagstack.domain import pull_spec
 from tagstack.domain.allow_list import AllowList
 from tagstack.domain.import_request import ImportRequestError, wanted_all, wanted_tag
+from tagstack.domain.names import ImageStreamName
 from tagstack.domain.tagging import (
     TaggingError,
     TagOptions,
@@ -20,7 +23,7 @@ from tagstack.domain.tagging import (
 )
 from tests.conformance.adapters import adapter
 from tests.conformance.adapters.image_streams import body_of
-from tests.conformance.seeds import any_digest
+from tests.conformance.seeds import any_digest, seed_stream
 from tests.conformance.world import World, errors_of
 
 
@@ -49,7 +52,7 @@ def import_image(given: dict[str, Any], when: dict[str, Any]) -> dict[str, Any]:
     name, _, tag_name = when["name"].partition(":")
     world = World({})
     if stream := given.get("stream"):
-        seed = stream | {"spec": {"dockerImageRepository": stream.get("spec_dockerImageRepository", "")}}
+        seed = stream | {"spec": {"dockerImageRepository": _repository(stream)}}
         world = World({"streams": {stream["name"]: seed}})
     state = world.state(name)
     try:
@@ -63,10 +66,15 @@ def import_image(given: dict[str, Any], when: dict[str, Any]) -> dict[str, Any]:
     return {"images": [{"from": each.source, "to": each.tag} for each in wanted]}
 
 
+def _repository(stream: dict[str, Any]) -> str:
+    spec = stream.get("spec") or {}
+    return str(stream.get("spec_dockerImageRepository") or spec.get("dockerImageRepository", ""))
+
+
 class _Asked(Grants, frozen=True):
     """Grants that note what was asked of them."""
 
-    asked: list[str] = []
+    asked: list[str] = msgspec.field(default_factory=list)
 
     def allows(self, actor: str, namespace: str) -> bool:
         """Return whether an actor may read a project, and note the question."""
@@ -86,8 +94,6 @@ def access(given: dict[str, Any], when: dict[str, Any]) -> dict[str, Any]:
     for spec in (when["spec_tags"] or {}).values():
         source = spec["from"]
         streams.setdefault(source.get("namespace", ""), []).append(source["name"].partition(":")[0].partition("@")[0])
-    from tagstack.domain.names import ImageStreamName
-    from tests.conformance.seeds import seed_stream
 
     seed_stream(world.log, ImageStreamName(stream["namespace"], stream["name"]), {"spec_tags": given["old_spec_tags"]})
     for source in answers:

@@ -67,7 +67,11 @@ def put(given: dict[str, Any], when: dict[str, Any]) -> dict[str, Any]:
     world = World(given)
     stream, _, tag = when["name"].partition(":")
     before = world.state(stream)
-    reply = world.send(stream, _body(kind, when) | ({"createOnly": True} if creating else {}))
+    versions = _versions(given, stream, str(before.position))
+    body = _body(kind, when)
+    version = body["metadata"].get("resourceVersion", "")
+    body["metadata"]["resourceVersion"] = versions.get(version, version)
+    reply = world.send(stream, body | ({"createOnly": True} if creating else {}))
     was = before.tag(tag)
     got = reply.told("Created" if creating else "OK")
     got["created"] = reply.ok and was.spec is None
@@ -80,6 +84,12 @@ def put(given: dict[str, Any], when: dict[str, Any]) -> dict[str, Any]:
     if found := world.spec_tags(stream).get(tag):
         got |= {"spec": found, "tag": found, "spec_generation": found["generation"]}
     return got | {"spec_tags": world.spec_tags(stream), "status_tags": world.status_tags(stream)}
+
+
+def _versions(given: dict[str, Any], stream: str, position: str) -> dict[str, str]:
+    """Return the log position that stands for the resource version a case gives."""
+    version = ((given.get("streams") or {}).get(stream) or {}).get("resourceVersion")
+    return {} if version is None else {str(version): position}
 
 
 def _body(kind: str, when: dict[str, Any]) -> dict[str, Any]:
