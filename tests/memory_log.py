@@ -15,7 +15,7 @@ from tagstack.domain.events import (
     TagEvent,
 )
 from tagstack.domain.image_stream import ImageStream, load
-from tagstack.domain.names import ImageStreamName
+from tagstack.domain.names import ImageStreamName, TagName
 
 Subject = tuple[str, ...]
 
@@ -92,6 +92,19 @@ class MemoryLog:
     async def since(self, name: ImageStreamName, time: str) -> list[Stored]:
         """Return an image stream's events from a time on."""
         return [(position, event) for position, event in self._of(name) if event.time >= time]
+
+    async def tag_event(self, name: TagName) -> tuple[int, TagEvent] | None:
+        """Return the last event of a tag."""
+        found = [
+            (position, event)
+            for position, event in self._of(name.image_stream)
+            if isinstance(event, TagEvent) and event.tag == name.tag
+        ]
+        return found[-1] if found else None
+
+    async def at(self, position: int) -> Event | None:
+        """Return the event at a position."""
+        return self.stored[position - 1][1] if 0 < position <= len(self.stored) else None
 
     async def image(self, image: str) -> ImageRecorded | None:
         """Return the event that recorded an image."""
