@@ -178,7 +178,7 @@ class CommandHandler:
         self, command: AnyCommand | FollowTag, request: Request, aggregate: Aggregate
     ) -> Outcome:
         state = aggregate.state
-        wanted = [] if isinstance(command, FollowTag) else required(command, request.target)
+        wanted = [] if isinstance(command, FollowTag) else required(command, state)
         facts = await self._lookups.fetch(wanted, state, request.actor)
         context = Context(
             actor=request.actor,
