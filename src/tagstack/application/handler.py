@@ -171,7 +171,7 @@ class CommandHandler:
 
     async def _decide_and_store(self, command: AnyCommand, request: Request, aggregate: Aggregate) -> Outcome:
         state = aggregate.state
-        facts = await self._lookups.fetch(required(command, request.target), state, request.actor)
+        facts = await self._lookups.fetch(required(command, state), state, request.actor)
         context = Context(
             actor=request.actor,
             cause=request.command_id,
