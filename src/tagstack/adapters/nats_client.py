@@ -11,9 +11,9 @@ import contextlib
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -24,9 +24,10 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import MaxPayloadError, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
+from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from tagstack.adapters.nats_intake import COMMAND_ID, REASON, SENT
-from tagstack.adapters.nats_streams import EVENTS_STREAM
+from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM
 from tagstack.adapters.nats_subjects import COMMANDS, QUERIES, token
 from tagstack.domain.errors import Forbidden, TagstackError, TooLarge, Unavailable
 from tagstack.domain.names import ImageStreamName
@@ -75,7 +76,7 @@ class ServiceClient:
         self._nc: Client | None = None
         self._failing: dict[str, asyncio.Future[Msg]] = {}
 
-    async def __aenter__(self) -> ServiceClient:
+    async def __aenter__(self) -> Self:
         await self.connected()
         return self
 
@@ -176,15 +177,8 @@ class ServiceClient:
         finally:
             reply.cancel()
 
-    async def subscribe(self, subject: str) -> Subscription:
-        """Return a plain subscription. Iterate it inside `failing(subject)`."""
-        nc = await self.connected()
-        found: Subscription = await nc.subscribe(subject, pending_msgs_limit=-1, pending_bytes_limit=-1)
-        await nc.flush(int(REPLY_TIMEOUT_S))
-        return found
-
     @contextlib.contextmanager
-    def failing(self, subject: str) -> Any:
+    def failing(self, subject: str) -> Iterator[asyncio.Future[Msg]]:
         """Give a future that fails when the server forbids the subject, or the connection is lost."""
         failing: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._failing[subject] = failing
@@ -194,21 +188,45 @@ class ServiceClient:
             self._failing.pop(subject, None)
             failing.cancel()
 
-    async def messages(self, subject: str) -> AsyncIterator[Msg]:
+    async def messages(self, subject: str) -> AsyncGenerator[Msg, None]:
         """Yield what is published under a subject from now on. Raises Forbidden, Unavailable."""
-        subscription = await self.subscribe(subject)
+        nc = await self.connected()
         with self.failing(subject) as failing:
-            while True:
-                arrived = asyncio.ensure_future(subscription.next_msg(timeout=None))
-                try:
-                    await asyncio.wait({arrived, failing}, return_when=asyncio.FIRST_COMPLETED)
-                    if failing.done():
-                        failing.result()
-                    yield arrived.result()
-                except NatsError as error:
-                    raise Unavailable(f"the connection to {self.url} was lost: {_told(error)}") from error
-                finally:
-                    arrived.cancel()
+            subscription = await nc.subscribe(subject, pending_msgs_limit=-1, pending_bytes_limit=-1)
+            async for message in self.arriving(subscription, failing):
+                yield message
+
+    async def tags(self, subject: str) -> AsyncGenerator[Msg, None]:
+        """Yield the last message of every subject of TAGSTACK_TAGS under a filter, then what comes."""
+        nc = await self.connected()
+        with self.failing(f"$JS.API.CONSUMER.CREATE.{TAGS_STREAM}") as failing:
+            try:
+                subscription = await nc.jetstream(timeout=REPLY_TIMEOUT_S).subscribe(
+                    subject,
+                    stream=TAGS_STREAM,
+                    ordered_consumer=True,
+                    config=ConsumerConfig(deliver_policy=DeliverPolicy.LAST_PER_SUBJECT),
+                    pending_msgs_limit=-1,
+                    pending_bytes_limit=-1,
+                )
+            except (NatsError, TimeoutError) as error:
+                raise Unavailable(f"{TAGS_STREAM} at {self.url} can't be read: {_told(error)}") from error
+            async for message in self.arriving(subscription, failing):
+                yield message
+
+    async def arriving(self, subscription: Subscription, failing: asyncio.Future[Msg]) -> AsyncGenerator[Msg, None]:
+        """Yield a subscription's messages until it fails."""
+        while True:
+            arrived = asyncio.ensure_future(subscription.next_msg(timeout=None))
+            try:
+                await asyncio.wait({arrived, failing}, return_when=asyncio.FIRST_COMPLETED)
+                if failing.done():
+                    failing.result()
+                yield arrived.result()
+            except NatsError as error:
+                raise Unavailable(f"the connection to {self.url} was lost: {_told(error)}") from error
+            finally:
+                arrived.cancel()
 
     async def jetstream(self, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask JetStream's API. Raises Unavailable with its description where it answers with an error."""
@@ -246,8 +264,6 @@ def without_password(url: str) -> str:
         return url
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=host)) if host != parts.netloc else url
-
-
 
 
 def _read(reply: Msg) -> dict[str, Any]:

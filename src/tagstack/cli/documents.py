@@ -29,7 +29,9 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             key = key_node.value
             if isinstance(key, str) and key != "<<":
                 if key in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key {key!r} stands twice", key_node.start_mark
+                    )
                 seen.add(key)
         found: dict[Any, Any] = super().construct_mapping(node, deep)
         return found
@@ -84,10 +86,10 @@ def _parsed(text: str) -> list[Any]:
             return _json_documents(text)
         except ValueError as not_json:
             try:
-                return list(yaml.load_all(text, _Loader))  # noqa: S506  a safe loader
+                return list(yaml.load_all(text, _Loader))
             except yaml.YAMLError:
                 raise not_json from None
-    return list(yaml.load_all(text, _Loader))  # noqa: S506  a safe loader
+    return list(yaml.load_all(text, _Loader))
 
 
 def _json_documents(text: str) -> list[Any]:

@@ -37,7 +37,9 @@ class Target:
             raise UsageError("at most one of --steps, --stack-position, --image, --time may be given")
         for name, value in given.items():
             if isinstance(value, int) and value < 1:
-                raise UsageError(f"{'--steps' if name == 'steps' else '--stack-position'} must be at least 1, got {value}")
+                raise UsageError(
+                    f"{'--steps' if name == 'steps' else '--stack-position'} must be at least 1, got {value}"
+                )
         return given
 
 
@@ -71,7 +73,7 @@ def rollback(
     ref: str,
     /,
     *,
-    target: Target = Target(),  # noqa: B008  frozen
+    target: Target = Target(),
     no_hold: Annotated[bool, Flag] = False,
     project: Project = Project(),  # noqa: B008
     writing: Writing = Writing(),  # noqa: B008

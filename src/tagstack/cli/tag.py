@@ -36,9 +36,9 @@ class Tagging:
     reference: Annotated[bool, Flag, Parameter(help="only record the pull spec, don't import the image")] = False
     scheduled: Annotated[bool, Flag, Parameter(help="import again from time to time (DockerImage only)")] = False
     insecure: Annotated[bool, Flag, Parameter(help="the registry may be plain HTTP (DockerImage only)")] = False
-    reference_policy: Annotated[
-        Literal["source", "local"] | None, Parameter(help="which pull spec consumers get")
-    ] = None
+    reference_policy: Annotated[Literal["source", "local"] | None, Parameter(help="which pull spec consumers get")] = (
+        None
+    )
     import_mode: Annotated[
         Literal["Legacy", "PreserveOriginal"] | None, Parameter(help="what to import of a manifest list")
     ] = None
@@ -55,7 +55,7 @@ class Tagging:
 def tag(
     *refs: str,
     delete: Annotated[bool, Flag, Parameter(name=["--delete", "-d"])] = False,
-    tagging: Tagging = Tagging(),  # noqa: B008  frozen
+    tagging: Tagging = Tagging(),
     project: Project = Project(),  # noqa: B008
     writing: Writing = Writing(),  # noqa: B008
     output: Output = Output(),  # noqa: B008
@@ -123,12 +123,9 @@ def _source(text: str, namespace: str, tagging: Tagging) -> dict[str, str]:
             return {"kind": "DockerImage", "name": text}
     if not references.is_tag_reference(text):
         raise UsageError(f"--source={tagging.source} requires a valid <name>:<tag> as SRC, got {text!r}")
-    name = references.tag_name(text, namespace)
-    return {
-        "kind": "ImageStreamTag",
-        "namespace": name.image_stream.namespace,
-        "name": f"{name.image_stream.name}:{name.tag}",
-    }
+    found = references.tag_name(text, namespace)
+    of = found.image_stream
+    return {"kind": "ImageStreamTag", "namespace": of.namespace, "name": f"{of.name}:{found.tag}"}
 
 
 def _source_kind(word: str | None) -> str:
