@@ -184,18 +184,20 @@ def as_of(
 async def rows_at(client: ServiceClient, moment: str, namespace: str) -> list[Row]:
     """Return the tags of a project, or of every one for "", as they were.
 
-    SQL is a right over the whole cluster; who has it not may still ask for a project.
+    SQL is a right over the whole cluster; who has it not, or meets no SQL worker, may still ask for a project.
     """
     from tagstack.adapters.nats_client import Answered
     from tagstack.cli.asking import all_rows
-    from tagstack.domain.errors import Forbidden
+    from tagstack.domain.errors import Forbidden, Unavailable
 
     where, params = (" WHERE namespace = $2", [namespace]) if namespace else ("", [])
     sql = f"FROM tags_as_of($1){where} ORDER BY namespace, image_stream, tag"
     try:
         return await all_rows(client, sql, [moment, *params])
-    except (Forbidden, Answered) as error:
-        forbidden = isinstance(error, Forbidden) or error.status.get("reason") == "Forbidden"
-        if not forbidden or not namespace:
+    except (Forbidden, Unavailable):
+        if not namespace:
+            raise
+    except Answered as answer:
+        if not namespace or answer.status.get("reason") != "Forbidden":
             raise
     return await client.items(namespace, "AsOf", time=moment)

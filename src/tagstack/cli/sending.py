@@ -136,6 +136,8 @@ async def _lines(client: ServiceClient, one: Sent) -> list[str]:
         verb = "would be withheld" if dry else "withheld"
         lines.append(f"{one.subject} {verb}: the tag is held{await _holder(client, one)}{at}")
     if lines:
+        if one.document.get("kind") == "RollbackTag" and one.document.get("hold", True) and not dry:
+            lines[-1] += ", held"
         return lines
     if not details.get("changed"):
         return [f"{one.subject} unchanged{at if dry else ''}"]
@@ -145,10 +147,12 @@ async def _lines(client: ServiceClient, one: Sent) -> list[str]:
 def _move(target: ImageStreamName, move: dict[str, Any], dry: bool) -> str:
     image, previous = move.get("image"), move.get("previousImage")
     tag = f"{target}:{move.get('tag')}"
-    if not image:
+    if image == "":
+        return f"{tag} {'would refer' if dry else 'refers'} to a pull spec (was {short(previous)})"
+    if image is None:
         return f"{tag} {'would be deleted' if dry else 'deleted'} (was {short(previous)})"
-    was = f" (was {short(previous)})" if previous else " (new)"
-    return f"{tag} {'would move' if dry else 'moved'} to {short(image)}{was}"
+    was = short(previous) if previous else "nothing"
+    return f"{tag} {'would move' if dry else 'moved'} to {short(image)} (was {was})"
 
 
 async def _holder(client: ServiceClient, one: Sent) -> str:

@@ -123,12 +123,12 @@ class _NameRows:
 class _TableRows:
     """A table of some columns, worded for people."""
 
-    def __init__(self, columns: Sequence[str]) -> None:
-        self._columns = columns
+    def __init__(self, columns: Sequence[str], *, wide: bool) -> None:
+        self._columns, self._wide = columns, wide
         self._table = Table([column.upper().replace("_", " ") for column in columns])
 
     def add(self, row: Row) -> None:
-        self._table.add(_shown(row, column) for column in self._columns)
+        self._table.add(_shown(row, column, wide=self._wide) for column in self._columns)
 
     def end(self) -> None:
         self._table.end()
@@ -152,7 +152,8 @@ class Relation:
                 return _YamlRows()
             case "name":
                 return _NameRows(self._name)
-        return _TableRows(self._wide if form == "wide" else self._columns)
+        wide = form == "wide"
+        return _TableRows(self._wide if wide else self._columns, wide=wide)
 
     def print(self, rows: Iterable[Row], form: str) -> None:
         """Print rows at once."""
@@ -162,9 +163,9 @@ class Relation:
         printer.end()
 
 
-def _shown(row: Row, column: str) -> Any:
+def _shown(row: Row, column: str, *, wide: bool) -> Any:
     value = row.get(column)
-    if column in _IMAGES:
+    if column in _IMAGES and not wide:
         return short(value)
     if column in _TIMES and value:
         return seconds(str(value))
