@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import uuid
 from collections.abc import AsyncGenerator, Iterator
@@ -34,6 +35,7 @@ from tagstack.domain.names import ImageStreamName
 from tagstack.domain.times import text_of
 
 CONNECT_TIMEOUT_S = 2.0
+CONNECT_WAIT_S = 0.1
 REPLY_TIMEOUT_S = 5.0
 ATTEMPTS_MAX = 3
 ATTEMPTS_WAIT_S = 0.4
@@ -75,6 +77,7 @@ class ServiceClient:
         self._url = url
         self._nc: Client | None = None
         self._failing: dict[str, asyncio.Future[Msg]] = {}
+        self._trouble = ""
 
     async def __aenter__(self) -> Self:
         await self.connected()
@@ -94,12 +97,14 @@ class ServiceClient:
                         name="tagstack",
                         allow_reconnect=False,
                         max_reconnect_attempts=1,  # 0 would mean for ever
-                        connect_timeout=max(1, int(CONNECT_TIMEOUT_S)),
+                        reconnect_time_wait=CONNECT_WAIT_S,
+                        connect_timeout=int(CONNECT_TIMEOUT_S),
                         error_cb=self._failed,
                         closed_cb=self._lost,
                     )
             except (OSError, TimeoutError, NatsError, ValueError) as error:
-                raise Unavailable(f"no NATS server answers at {self.url}: {_told(error)}") from error
+                why = self._trouble or _told(error)
+                raise Unavailable(f"no NATS server answers at {self.url}: {why}") from error
         return self._nc
 
     async def command(self, target: ImageStreamName, body: bytes, envelope: Envelope) -> Status:
@@ -245,6 +250,7 @@ class ServiceClient:
         return int(state["last_seq"])
 
     async def _failed(self, error: Exception) -> None:
+        self._trouble = _told(error)
         found = _DENIED.search(str(error))
         failing = self._failing.get(found[1]) if found else None
         if failing is not None and not failing.done():
@@ -275,4 +281,9 @@ def _read(reply: Msg) -> dict[str, Any]:
 
 
 def _told(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CONNECT_TIMEOUT_S:.0f} s"
+    if isinstance(error, OSError) and error.errno:
+        told = os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
+        return told.lower()
     return str(error).removeprefix("nats: ") or type(error).__name__

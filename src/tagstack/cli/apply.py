@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def apply(
     *,
-    filename: Annotated[tuple[str, ...], Parameter(name=["--filename", "-f"], required=True, negative="")],
+    filename: Annotated[
+        tuple[str, ...], Parameter(name=["--filename", "-f"], required=True, negative="", allow_leading_hyphen=True)
+    ],
     project: Project = Project(),  # noqa: B008  frozen
     writing: Writing = Writing(),  # noqa: B008
     output: Output = Output(),  # noqa: B008

@@ -15,6 +15,7 @@ import yaml
 from tagstack.cli.failures import UsageError
 
 DOCUMENTS_MAX = 100_000
+INPUT_BYTES_MAX = 256 * 1024 * 1024
 
 Document = dict[str, Any]
 
@@ -68,7 +69,11 @@ def read_documents(name: str) -> list[Document]:
 
 def _text(name: str) -> str:
     try:
-        return sys.stdin.buffer.read().decode() if name == "-" else Path(name).read_bytes().decode()
+        with sys.stdin.buffer if name == "-" else Path(name).open("rb") as source:
+            body = source.read(INPUT_BYTES_MAX + 1)
+        if len(body) > INPUT_BYTES_MAX:
+            raise UsageError(f"{_called(name)}: is longer than {INPUT_BYTES_MAX} bytes")
+        return body.decode()
     except OSError as error:
         raise UsageError(f"{_called(name)}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -62,7 +62,7 @@ class Project(Connection):
 class Writing:
     """What goes with every command."""
 
-    reason: Annotated[str, Parameter(help="why; kept with every event for ever")] = ""
+    reason: Annotated[str, Parameter(allow_leading_hyphen=True, help="why; kept with every event for ever")] = ""
     dry_run: Annotated[bool, Flag, Parameter(help="say what would happen, change nothing")] = False
 
 

@@ -19,7 +19,7 @@ STDIN = "-"
 
 
 def sql(
-    query: str | None = None,
+    query: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     /,
     *,
     min_position: int | None = None,
