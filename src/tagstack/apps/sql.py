@@ -10,6 +10,8 @@ from tagstack.adapters.sql_frames import RunnerOptions
 from tagstack.adapters.sql_processes import SqlProcesses
 from tagstack.application.grants import Grants
 from tagstack.application.statements import Statements
+from tagstack.apps import shell
+from tagstack.apps.grants_file import read_grants
 from tagstack.apps.settings import Settings
 
 SNAPSHOT_NAME = "tagstack.duckdb"
@@ -63,3 +65,9 @@ class SqlPart:
     def _observe(self, outcome: str, rows: int) -> None:
         self._ended.labels(outcome).inc()
         self._rows.inc(rows)
+
+
+def build(settings: Settings) -> shell.Worker:
+    """Return the SQL worker, connected to nothing yet."""
+    registry = CollectorRegistry()
+    return shell.build("sql", settings, SqlPart(settings, read_grants(settings.grants), registry), registry)
