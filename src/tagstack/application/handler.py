@@ -217,7 +217,7 @@ class CommandHandler:
         return done
 
     async def _decide(self, command: AnyCommand | FollowTag, request: Request, state: ImageStream) -> Decision:
-        wanted = [] if isinstance(command, FollowTag) else required(command, request.target)
+        wanted = [] if isinstance(command, FollowTag) else required(command, state)
         facts = await self._lookups.fetch(wanted, state, request.actor)
         context = Context(
             actor=request.actor,
