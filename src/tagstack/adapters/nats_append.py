@@ -17,6 +17,7 @@ from nats.errors import Error as NatsError
 from tagstack.domain.errors import StaleState, TooLarge, Unavailable, UnknownOutcome
 
 ACK_TIMEOUT_S = 5.0
+HEADERS_BYTES_MAX = 65_535  # JetStream's own limit
 BATCHES_IN_FLIGHT_MAX = 16  # the server takes 50 per stream, from all workers together
 
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
@@ -25,7 +26,7 @@ MESSAGE_ID = "Nats-Msg-Id"
 
 _WRONG_LAST_SEQUENCE = {10071, 10164}  # 10164: another append to the same subject is in process
 _DUPLICATE_IN_BATCH = 10201
-_TOO_LARGE = {10054}
+_TOO_LARGE = {10054, 10097}  # the message, its headers
 _LAST_SEQUENCE = re.compile(r": (\d+)$")
 
 
@@ -103,10 +104,11 @@ class Appender:
             acked.cancel()
 
     async def _publish(self, message: Message, reply: str) -> None:
+        _check_size(message, self._nc.max_payload)
         try:
             await self._nc.publish(message.subject, message.body, reply=reply, headers=message.headers)
         except NatsError as error:
-            raise _publish_error(error, len(message.body), self._nc.max_payload) from error
+            raise Unavailable(f"the log can't be reached: {error or type(error).__name__}") from error
 
     async def _acked(self, msg: Msg) -> None:
         acked = self._waiting.get(msg.subject.rsplit(".", 1)[1])
@@ -137,7 +139,13 @@ def _refusal(error: _Error) -> Exception:
     return Unavailable(f"the log refuses the event: {error.description}")
 
 
-def _publish_error(error: NatsError, size: int, limit: int) -> Exception:
-    if type(error).__name__ == "MaxPayloadError":
-        return TooLarge(f"the event has {size} bytes, the server takes messages up to {limit}")
-    return Unavailable(f"the log can't be reached: {error or type(error).__name__}")
+def _check_size(message: Message, limit: int) -> None:
+    """Raise TooLarge where body and headers together are over the server's limit.
+
+    nats-py counts the body only, and the server cuts the connection of whoever sends more.
+    """
+    size = len(message.body)
+    if size + HEADERS_BYTES_MAX > limit:
+        size += sum(len(name) + len(value.encode()) + 4 for name, value in message.headers.items()) + 12
+    if size > limit:
+        raise TooLarge(f"the event has {size} bytes, the server takes messages up to {limit}")

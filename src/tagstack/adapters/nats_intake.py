@@ -17,6 +17,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from tagstack.adapters.nats_subjects import COMMANDS, REPLY_PREFIXES, addressee
+from tagstack.adapters.nats_trace import continue_trace
 from tagstack.application.ports import Request
 from tagstack.application.replies import Outcome, failure, success
 from tagstack.domain.errors import BadRequest, TagstackError
@@ -102,6 +103,7 @@ class CommandIntake:
         task.add_done_callback(self._tasks.discard)
 
     async def _reply(self, msg: Msg) -> None:
+        continue_trace(msg.headers)
         try:
             request = read_request(COMMANDS, msg.subject, msg.headers, msg.data)
         except BadRequest as error:

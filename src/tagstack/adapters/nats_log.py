@@ -23,6 +23,7 @@ from tagstack.adapters.nats_subjects import (
     tag_events,
     token,
 )
+from tagstack.adapters.nats_trace import trace_headers
 from tagstack.application.ports import Stored
 from tagstack.domain.errors import TagstackError, Unavailable
 from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
@@ -63,7 +64,7 @@ def headers_of(event: Event, identity: str) -> dict[str, str]:
         "ce-source": CE_SOURCE,
         "ce-time": event.time,
         "content-type": "application/json",
-    }
+    } | trace_headers()
 
 
 class NatsLog:
