@@ -160,7 +160,7 @@ def alias_across_streams_follows(case: Case) -> Answer:
     """Send an alias with the annotation that asks for a follower."""
     if "cannot set alias across different Image Streams" not in case["then"].get("error", ""):
         return None
-    bodies = [{"kind": "ImageStreamTag", "metadata": {"annotations": {"tagstack.dev/follow": "true"}}}]
+    bodies = [{"kind": "ImageStreamTag", "tag": {"annotations": {"tagstack.dev/follow": "true"}}}]
     return {"bodies": bodies * len(case["when"]["dest"])}
 
 
