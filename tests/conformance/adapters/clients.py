@@ -98,8 +98,9 @@ def access(given: dict[str, Any], when: dict[str, Any]) -> dict[str, Any]:
         streams.setdefault(source.get("namespace", ""), []).append(source["name"].partition(":")[0].partition("@")[0])
 
     seed_stream(world.log, ImageStreamName(stream["namespace"], stream["name"]), {"spec_tags": given["old_spec_tags"]})
-    for source in answers:
-        seed_stream(world.log, ImageStreamName(*source.split("/")), {})
+    for namespace, names in streams.items():
+        for name in {*names} - {stream["name"], ""}:
+            seed_stream(world.log, ImageStreamName(namespace or stream["namespace"], name), {})
     reply = world.send(stream["name"], body_of(stream["name"], when["spec_tags"]), actor=when["user"])
     asked = sorted({f"{namespace}/{name}" for namespace in grants.asked for name in streams.get(namespace, [])})
     return {"errors": errors_of(list(reply.faults)), "access_reviews_asked": asked}
