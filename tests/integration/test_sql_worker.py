@@ -25,6 +25,9 @@ from tests.integration.sql_examples import WAIT_S, write_snapshot
 ENDLESS = "SELECT count(*) FROM range(100000000000) WHERE hash(range) = 1"
 
 
+DEEP = b'{"sql": "SELECT ?", "params": [%s]}'
+
+
 class Asked:
     """A statement on its way: its messages arrive in an inbox."""
 
@@ -154,6 +157,8 @@ def test_arrow_is_one_ipc_stream(nats_url: str, tmp_path: Path) -> None:
         (b'{"sql": "SELECT 1", "what": 1}', "BadRequest", "what"),
         (b"SELECT 1", "BadRequest", "can't be read"),
         (b"", "BadRequest", "can't be read"),
+        pytest.param(DEEP % (b"[" * 9_999 + b"]" * 9_999), "BadRequest", "can't be read", id="too deep to read"),
+        pytest.param(DEEP % (b"[" * 500 + b"]" * 500), "BadRequest", "", id="too deep to bind"),
         (b'{"sql": "SELECT repeat(\'x\', 9000000)"}', "RequestEntityTooLarge", "a message takes"),
     ],
 )
