@@ -59,6 +59,11 @@ class DirectGet:
         found, _ = await self._ask({"last_by_subj": subject})
         return found[0] if found else None
 
+    async def at(self, position: int) -> StoredMessage | None:
+        """Return the message at one position."""
+        found, _ = await self._ask({"seq": position})
+        return found[0] if found else None
+
     async def last_per_subject(self, filters: list[str]) -> list[StoredMessage]:
         """Return the last message of every subject under some filters, at one point in time.
 
@@ -86,7 +91,8 @@ class DirectGet:
     async def _ask(self, request: dict[str, Any]) -> tuple[list[StoredMessage], dict[str, str]]:
         """Send one request; return its messages and the headers of what ended them."""
         self._count += 1
-        token = f"{_SINGLE if 'last_by_subj' in request else _BATCH}{self._count}"
+        several = "batch" in request or "multi_last" in request
+        token = f"{_BATCH if several else _SINGLE}{self._count}"
         ended: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
         messages: list[StoredMessage] = []
         self._reading[token] = (messages, ended)

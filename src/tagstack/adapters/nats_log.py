@@ -24,9 +24,9 @@ from tagstack.adapters.nats_subjects import (
 )
 from tagstack.application.ports import Stored
 from tagstack.domain.errors import TagstackError
-from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent
+from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
 from tagstack.domain.image_stream import ImageStream, load
-from tagstack.domain.names import ImageStreamName
+from tagstack.domain.names import ImageStreamName, TagName
 
 FETCH_MESSAGES_MAX = 1_000
 FETCH_TIMEOUT_S = 10.0
@@ -127,6 +127,16 @@ class NatsLog:
     async def since(self, name: ImageStreamName, time: str) -> list[Stored]:
         """Return an image stream's events stored at or after `time`; all of them for an empty one."""
         return _stored(await self._direct.read(image_stream_events(name), since=time))
+
+    async def at(self, position: int) -> Event | None:
+        """Return the event at one position; None where the log has none there."""
+        message = await self._direct.at(position)
+        return None if message is None else decode(message.position, message.body)
+
+    async def tag_event(self, name: TagName) -> tuple[int, TagEvent] | None:
+        """Return the last event of a tag, with its position."""
+        found = await self._last(tag_events(name.image_stream, name.tag))
+        return (found[0], found[1]) if found and isinstance(found[1], TagEvent) else None
 
     async def image(self, image: str) -> ImageRecorded | None:
         """Return the event that recorded an image."""

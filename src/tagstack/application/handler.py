@@ -25,6 +25,7 @@ from tagstack.domain.decider import Decision, check_addressee, decide
 from tagstack.domain.deletion import owed_deletes
 from tagstack.domain.errors import StaleState, TooManyRequests, Unavailable, UnknownOutcome
 from tagstack.domain.events import Event, ImageRecorded
+from tagstack.domain.following import FollowTag
 from tagstack.domain.image_stream import ImageStream, evolve
 from tagstack.domain.lookups import required
 from tagstack.domain.names import ImageStreamName
@@ -84,6 +85,10 @@ class CommandHandler:
         finally:
             self.in_flight -= 1
 
+    async def follow(self, command: FollowTag, request: Request) -> Outcome:
+        """Move a follower, in its image stream's turn. Raises as `handle`."""
+        return await self._in_turn(request.target, lambda: self._carry_out(command, request))
+
     def forget(self) -> None:
         """Forget every cached state, as after a lost connection."""
         self._aggregates.clear()
@@ -116,7 +121,7 @@ class CommandHandler:
                 return
         del self._turns[name]
 
-    async def _carry_out(self, command: AnyCommand, request: Request) -> Outcome:
+    async def _carry_out(self, command: AnyCommand | FollowTag, request: Request) -> Outcome:
         doubtful_since = ""  # set once an append of this request may have been stored
         received = self._around.now()
         for attempt in range(ATTEMPTS_MAX):
@@ -169,9 +174,12 @@ class CommandHandler:
         learn(aggregate, await self._log.since(aggregate.state.name, start), start)
         return aggregate.find(request.command_id)
 
-    async def _decide_and_store(self, command: AnyCommand, request: Request, aggregate: Aggregate) -> Outcome:
+    async def _decide_and_store(
+        self, command: AnyCommand | FollowTag, request: Request, aggregate: Aggregate
+    ) -> Outcome:
         state = aggregate.state
-        facts = await self._lookups.fetch(required(command, state), state, request.actor)
+        wanted = [] if isinstance(command, FollowTag) else required(command, state)
+        facts = await self._lookups.fetch(wanted, state, request.actor)
         context = Context(
             actor=request.actor,
             cause=request.command_id,

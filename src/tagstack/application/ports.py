@@ -7,9 +7,9 @@ from typing import Protocol
 
 import msgspec
 
-from tagstack.domain.events import Event, ImageRecorded, ImageStreamEvent
+from tagstack.domain.events import Event, ImageRecorded, ImageStreamEvent, TagEvent
 from tagstack.domain.image_stream import ImageStream
-from tagstack.domain.names import ImageStreamName
+from tagstack.domain.names import ImageStreamName, TagName
 
 Stored = tuple[int, Event]  # position and event
 
@@ -50,6 +50,14 @@ class Log(Protocol):
 
     async def since(self, name: ImageStreamName, time: str) -> list[Stored]:
         """Return an image stream's events stored at or after `time` (empty: all), in order."""
+        ...
+
+    async def at(self, position: int) -> Event | None:
+        """Return the event at one position; None where the log has none there."""
+        ...
+
+    async def tag_event(self, name: TagName) -> tuple[int, TagEvent] | None:
+        """Return the last event of a tag, with its position."""
         ...
 
     async def image(self, image: str) -> ImageRecorded | None:

@@ -46,31 +46,34 @@ class Queries:
         self._log = log
         self._grants = grants
         self._registry = registry
+        self._lists: dict[str, Callable[[Query], ItemsOf]] = {
+            "ImageStream": lambda _: self._image_streams_of,
+            "ImageStreamTag": lambda _: self._tags_of,
+            "ImageTag": lambda _: self._image_tags_of,
+            "AsOf": lambda query: self._as_of(query.time),
+        }
 
     async def answer(self, actor: str, namespace: str, query: Query) -> dict[str, Any]:
         """Return the object or the list asked for. Raises Refused."""
         self._grants.check(actor, namespace, f'reading "{query.kind}"')
         if query.limit < 1:
             raise BadRequest(f"limit must be at least 1, got {query.limit}")
+        if query.kind in self._lists and not query.name:
+            return await self._list(namespace, query, self._lists[query.kind](query))
+        target = ImageStreamName(namespace, query.name)
         match query.kind:
             case "ImageStream":
-                if query.name:
-                    return await self._image_stream(ImageStreamName(namespace, query.name))
-                return await self._list(namespace, query, self._image_streams_of)
+                return await self._image_stream(target)
             case "ImageStreamTag":
-                if query.name:
-                    return await self._tag(namespace, query.name)
-                return await self._list(namespace, query, self._tags_of)
+                return await self._tag(namespace, query.name)
             case "ImageTag":
-                if query.name:
-                    return await self._image_tag(namespace, query.name)
-                return await self._list(namespace, query, self._image_tags_of)
+                return await self._image_tag(namespace, query.name)
             case "ImageStreamImage":
                 return await self._image_of(namespace, query.name)
             case "ImageStreamLayers":
-                return await self._layers(ImageStreamName(namespace, query.name))
+                return await self._layers(target)
             case "AsOf":
-                return await self._list(namespace, query, self._as_of(query.time))
+                return _list_of(query.kind, await self._as_of(query.time)(target), "")
             case "Image":
                 return await self._cluster_image(namespace, query.name)
             case "History":

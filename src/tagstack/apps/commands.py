@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from nats.aio.client import Client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from tagstack.adapters.nats_followers import FollowerFeed
 from tagstack.adapters.nats_intake import CommandIntake
 from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_queries import QueryIntake
 from tagstack.adapters.nats_queue import QueueIntake
 from tagstack.adapters.nats_streams import declare
+from tagstack.application.followers import Followers
 from tagstack.application.handler import CommandHandler, Limits, Surroundings
 from tagstack.application.ports import Request
 from tagstack.application.queries import Queries
@@ -42,6 +44,8 @@ class Metrics:
         )
         self.seconds = Histogram("tagstack_command_seconds", "From arrival to the stored answer", registry=registry)
         self.in_flight = Gauge("tagstack_commands_in_flight", "Commands being carried out", registry=registry)
+        self.followed = Gauge("tagstack_followers_moved", "Moves of tags that follow another", registry=registry)
+        self.not_followed = Gauge("tagstack_followers_refused", "Such moves that a rule forbids", registry=registry)
         self.dead = Gauge("tagstack_queue_dead_letters", "Dead letters this worker has written", registry=registry)
 
 
@@ -52,6 +56,7 @@ class CommandsPart:
         self._settings = settings
         self._metrics = Metrics(registry)
         self._handler: CommandHandler | None = None
+        self._feed: FollowerFeed | None = None
         self._intake: CommandIntake | None = None
         self.queue = QueueIntake(self.handle)
         self._metrics.in_flight.set_function(lambda: self._handler.in_flight if self._handler else 0)
@@ -69,12 +74,23 @@ class CommandsPart:
         )
         await self.queue.start(nc)
         await QueryIntake(nc, Queries(log, grants, self._settings.internal_registry)).start()
+        self._feed = FollowerFeed(nc, self._follow_with(log, self._handler))
+        await self._feed.start()
         self._intake = CommandIntake(nc, self.handle)
         await self._intake.start()
+        await nc.flush()  # ready means that the server knows our subscriptions
+
+    def _follow_with(self, log: NatsLog, handler: CommandHandler) -> Followers:
+        followers = Followers(log, handler.follow)
+        self._metrics.followed.set_function(lambda: followers.moved)
+        self._metrics.not_followed.set_function(lambda: followers.refused)
+        return followers
 
     async def stop(self) -> None:
         """Take no more and finish what is in flight, within the bound for a shutdown."""
         self.queue.stop()
+        if self._feed is not None:
+            await self._feed.stop()
         if self._intake is not None:
             await self._intake.stop(self._settings.shutdown_timeout_s)
 

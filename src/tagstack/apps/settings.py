@@ -26,8 +26,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     home: str = ""
     nats: str = ""
+    nats_credentials: str = ""  # a .creds file for that server
     nats_port: int | None = None
     http_port: int | None = None
+    http_host: str = "127.0.0.1"  # where health and metrics listen; 0.0.0.0 in a container
     replicas: int = 1
     sync_interval: str = "1s"
     grants: str = ""  # file of `actor: [namespaces]`, YAML or JSON; empty: everyone may read everything

@@ -34,6 +34,7 @@ from tagstack.domain.events import (
     ImageRecorded,
     Provenance,
 )
+from tagstack.domain.following import FollowTag, follow
 from tagstack.domain.image_stream import ImageStream
 from tagstack.domain.image_tags import put_image_tag
 from tagstack.domain.mapping import map_image, recorded
@@ -70,7 +71,7 @@ def check_addressee(command: AnyCommand, target: ImageStreamName) -> None:
         raise BadRequest(f"the object names image stream {named!r}, the request was sent to {target.name!r}")
 
 
-def decide(command: AnyCommand, state: ImageStream, context: Context, facts: lookups.Facts) -> Decision:
+def decide(command: AnyCommand | FollowTag, state: ImageStream, context: Context, facts: lookups.Facts) -> Decision:
     """Return what `command` leads to. Raises a Refused error where a rule stands against it."""
     _check_expected(command, state)
     handler, origin = _HANDLERS[type(command)]
@@ -82,7 +83,7 @@ def decide(command: AnyCommand, state: ImageStream, context: Context, facts: loo
     return decision
 
 
-def _check_expected(command: AnyCommand, state: ImageStream) -> None:
+def _check_expected(command: AnyCommand | FollowTag, state: ImageStream) -> None:
     if not isinstance(command, TagCommand):
         return
     head = state.tag(target_of(command)[1]).head
@@ -141,6 +142,7 @@ _HANDLERS: dict[type, tuple[_Handler, str]] = {
     HoldTag: (_hold_tag, "tag"),
     ReleaseTag: (_release_tag, "release"),
     PromoteTag: (_promote_tag, "promote"),
+    FollowTag: (follow, "alias"),
     DeleteTag: (delete_tag, "delete"),
     DeleteImageStream: (delete_image_stream, "delete"),
 }

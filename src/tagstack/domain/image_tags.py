@@ -9,7 +9,7 @@ from tagstack.domain.errors import AlreadyExists, Fault, Invalid
 from tagstack.domain.image_stream import Tag
 from tagstack.domain.names import split_tag
 from tagstack.domain.objects import StatusItem
-from tagstack.domain.spec_tags import check_version, put_spec, to_status
+from tagstack.domain.spec_tags import check_circle, check_version, put_spec, to_status
 from tagstack.domain.stack import Entry
 from tagstack.domain.times import canonical
 
@@ -34,6 +34,7 @@ def put_image_tag(command: PutImageTag, changes: Changes, facts: lookups.Facts) 
         _check_unchanged(command, changes, facts.stacks.get(tag, []))
     changes.create()
     if command.spec is not None:
+        check_circle(tag, command.spec, changes, facts, "spec.from.name")
         if put_spec(tag, command.spec, changes):
             to_status(tag, changes, facts, "spec.from.name")
     elif known.spec is not None:

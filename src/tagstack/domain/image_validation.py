@@ -90,14 +90,14 @@ def signature_faults(signature: SignImage) -> list[Fault]:
 
 
 def _condition_faults(signature: SignImage) -> list[Fault]:
+    """Return what is wrong with the conditions, and with claims that nothing trusted stands for."""
     states: dict[str, Any] = {str(each.get("type")): each.get("status") for each in signature.conditions or []}
     faults = [
-        Fault("conditions", "Invalid", f'missing "{wanted}" condition type', sorted(states))
-        for wanted in ("Trusted", "ForImage")
-        if states and wanted not in states
+        Fault("conditions", "Invalid", f'missing "{missing}" condition type', sorted(states))
+        for missing, present in (("ForImage", "Trusted"), ("Trusted", "ForImage"))
+        if present in states and missing not in states
     ]
-    unknown = not states or any(states.get(kind) == "Unknown" for kind in ("Trusted", "ForImage"))
-    if unknown and not faults:
+    if states.get("Trusted", "Unknown") == "Unknown":
         told = {
             "imageIdentity": signature.image_identity,
             "signedClaims": signature.signed_claims,
@@ -105,7 +105,7 @@ def _condition_faults(signature: SignImage) -> list[Fault]:
             "issuedTo": signature.issued_to,
         }
         detail = "must be unset for unknown signature state"
-        faults = [Fault(field, "Invalid", detail, value) for field, value in told.items() if value]
+        faults += [Fault(field, "Invalid", detail, value) for field, value in told.items() if value]
     return faults
 
 

@@ -18,7 +18,7 @@ from tagstack.domain.commands import (
     RollbackTag,
 )
 from tagstack.domain.events import Head, ReferencePolicy, TagSpec
-from tagstack.domain.image_stream import ImageStream
+from tagstack.domain.image_stream import FOLLOW, ImageStream
 from tagstack.domain.images import image_name
 from tagstack.domain.names import ImageStreamName, TagName, split_tag
 from tagstack.domain.objects import TagReference
@@ -39,6 +39,12 @@ class HeadOf(msgspec.Struct, frozen=True):
     field: str = "from"
 
 
+class ChainOf(msgspec.Struct, frozen=True):
+    """The tags that a tag of another image stream follows, over any number of image streams."""
+
+    tag: TagName
+
+
 class ImageOf(msgspec.Struct, frozen=True):
     """The entry of the one image in an image stream's history that a prefix means."""
 
@@ -53,7 +59,7 @@ class Known(msgspec.Struct, frozen=True):
     image: str
 
 
-Lookup = StackOf | HeadOf | ImageOf | Known
+Lookup = StackOf | HeadOf | ChainOf | ImageOf | Known
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -70,6 +76,7 @@ class Facts(msgspec.Struct, frozen=True):
     sources: dict[TagName, Source] = {}
     images: dict[tuple[ImageStreamName, str], Entry] = {}
     known: frozenset[str] = frozenset()
+    chains: dict[TagName, list[TagName]] = {}
 
 
 def required(command: AnyCommand, state: ImageStream) -> list[Lookup]:
@@ -84,8 +91,9 @@ def required(command: AnyCommand, state: ImageStream) -> list[Lookup]:
         case PromoteTag() if command.source is not None:
             source = source_tag(command.source, target)
             return [HeadOf(source)] if source.image_stream != target else []
-        case ConfigureTag() if command.tag is not None:
-            return _of_reference(command.tag, "tag", split_tag(command.metadata.name)[1], state)
+        case ConfigureTag():
+            tag = split_tag(command.metadata.name)[1]
+            return _of_reference(reference_of(command, state.tag(tag).spec), "tag", tag, state)
         case PutImageTag() if command.spec is not None:
             tag = split_tag(command.metadata.name)[1]
             return [*_status(command, tag), *_of_reference(command.spec, "spec", tag, state)]
@@ -113,17 +121,41 @@ def _status(command: PutImageTag, tag: str) -> list[Lookup]:
     return [StackOf(tag)] if command.status is not None else []
 
 
-def _of_reference(reference: TagReference, field: str, tag: str, state: ImageStream) -> list[Lookup]:
-    source = reference.source
-    if source is None or not reference_changed(state.tag(tag).spec, wish_of(reference), state.name.namespace):
+def _of_reference(reference: TagReference | None, field: str, tag: str, state: ImageStream) -> list[Lookup]:
+    source = reference.source if reference else None
+    if reference is None or source is None:
+        return []
+    old, wish = state.tag(tag).spec, wish_of(reference)
+    follows = wish.annotations.get(FOLLOW) == "true"
+    begins = follows and (old is None or old.annotations.get(FOLLOW) != "true")
+    if not begins and not reference_changed(old, wish, state.name.namespace):
         return []
     if source.kind == "ImageStreamImage":
         return [ImageOf(*source_image(source, state.name), field=f"{field}.from")]
     if source.kind == "ImageStreamTag":
         wanted = source_tag(source, state.name)
         if wanted.image_stream != state.name:
-            return [HeadOf(wanted, field=f"{field}.from")]
+            head = HeadOf(wanted, field=f"{field}.from")
+            return [head, ChainOf(wanted)] if follows else [head]
     return []
+
+
+def reference_of(command: ConfigureTag, spec: TagSpec | None) -> TagReference | None:
+    """Return the reference that a command on a tag whose spec is `spec` wishes for, if there is one."""
+    reference = command.tag
+    if reference is None:
+        if spec is None:
+            return None
+        reference = TagReference(
+            annotations=spec.annotations,
+            source=spec.source,
+            reference=spec.reference,
+            generation=spec.generation,
+            import_policy=spec.import_policy,
+            reference_policy=spec.reference_policy,
+        )
+    annotations = command.metadata.annotations
+    return reference if annotations is None else msgspec.structs.replace(reference, annotations=annotations)
 
 
 def wish_of(reference: TagReference) -> TagSpec:

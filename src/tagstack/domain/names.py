@@ -102,6 +102,8 @@ class SplitError(ValueError):
 
 def parse_tag_name(name: str) -> tuple[str, str]:
     """Return the image stream and tag in `stream:tag`. Raises SplitError."""
+    if "@" in name:
+        raise SplitError(f'"{name}" is an image stream image, not an image stream tag')
     parts = name.split(":")
     if len(parts) != 2:
         raise SplitError(f'expected exactly one : delimiter in the istag "{name}"')

@@ -70,6 +70,7 @@ def resolve_pull_spec(
     Raises: ResolutionError where the spec is newer than the head and only the newest will do, or
     where there is nothing to make one of.
     """
+    tag = tag or DEFAULT_TAG
     known = state.tag(tag)
     spec, head = known.spec, known.head
     wanted = _from_registry(spec)

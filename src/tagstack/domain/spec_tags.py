@@ -12,8 +12,8 @@ from tagstack.domain import lookups
 from tagstack.domain.changes import Arrival, Changes
 from tagstack.domain.commands import ConfigureTag, PutImageStream
 from tagstack.domain.errors import AlreadyExists, BadRequest, Conflict, Fault, Invalid, NotFound
-from tagstack.domain.events import ObjectReference, TagSpec
-from tagstack.domain.names import split_tag
+from tagstack.domain.events import ObjectReference
+from tagstack.domain.names import TagName, split_tag
 from tagstack.domain.objects import TagReference
 from tagstack.domain.sources import source_image, source_tag
 
@@ -32,18 +32,14 @@ def configure_tag(command: ConfigureTag, changes: Changes, facts: lookups.Facts)
     elif changes.exists:
         _check_labels(command, changes)
     changes.create()
-    if command.tag is not None:
-        reference = command.tag
-    elif command.create_only:
+    if command.create_only and command.tag is None:
         return
-    elif spec is None:
+    reference = lookups.reference_of(command, spec)
+    if reference is None:
         raise BadRequest(
             f"imagestreamtag {tag} is not a spec tag in imagestream {changes.state.name}, cannot be updated"
         )
-    else:
-        reference = _reference_of(spec)
-    if command.metadata.annotations is not None:
-        reference = msgspec.structs.replace(reference, annotations=command.metadata.annotations)
+    check_circle(tag, reference, changes, facts, "tag.from.name")
     if put_spec(tag, reference, changes):
         to_status(tag, changes, facts, "tag.from.name")
     changes.complete_generations()
@@ -74,6 +70,8 @@ def put_image_stream(command: PutImageStream, changes: Changes, facts: lookups.F
         if tag not in wanted and changes.tag(tag).spec is not None:
             changes.raise_generation()
             changes.configure(tag, None)
+    for tag, reference in wanted.items():
+        check_circle(tag, reference, changes, facts, f"spec.tags[{tag}].from.name")
     touched = [tag for tag in sorted(wanted) if put_spec(tag, wanted[tag], changes)]
     changes.complete_generations()
     for tag in touched:
@@ -115,11 +113,12 @@ def _from_tag(tag: str, source: ObjectReference, changes: Changes, facts: lookup
         found = facts.sources[wanted]
         if not found.exists:
             raise Invalid.of("ImageStream", changes.state.name.name, [Fault(field, "NotFound", value=source.name)])
-        head, origin = found.head, "tag"
+        head = found.head
+        origin = "alias" if wanted in facts.chains else "tag"
     if head is not None:
         spec = changes.tag(tag).spec
-        rewrite = origin == "tag" and not (spec and spec.reference)
-        pull_spec = _rewritten(head.pull_spec, wanted, changes) if rewrite else head.pull_spec
+        rewrite = wanted.image_stream != changes.state.name and not (spec and spec.reference)
+        pull_spec = rewritten(head.pull_spec, wanted, changes) if rewrite else head.pull_spec
         changes.move(tag, Arrival(head.image, pull_spec, origin))
 
 
@@ -129,13 +128,25 @@ def _from_image(tag: str, source: ObjectReference, changes: Changes, facts: look
     changes.move(tag, Arrival(entry.head.image, entry.head.pull_spec, "tag"))
 
 
-def _rewritten(pull_spec: str, source: object, changes: Changes) -> str:
+def rewritten(pull_spec: str, source: TagName, changes: Changes) -> str:
     """Return a pull spec of the internal registry as one of this image stream's own repository."""
     registry = changes.context.internal_registry
-    old = f"{registry}/{getattr(source, 'image_stream', '')}"
+    old = f"{registry}/{source.image_stream}"
     if registry and pull_spec.startswith((f"{old}@", f"{old}:")):
         return f"{registry}/{changes.state.name}{pull_spec[len(old) :]}"
     return pull_spec
+
+
+def check_circle(tag: str, reference: TagReference, changes: Changes, facts: lookups.Facts, field: str) -> None:
+    """Refuse to follow a tag that already follows this one, over however many others."""
+    if not facts.chains or reference.source is None:
+        return
+    own, source = TagName(changes.state.name, tag), source_tag(reference.source, changes.state.name)
+    chain = facts.chains.get(source, [])
+    if own in chain:
+        circle = " -> ".join(str(name) for name in (own, source, *chain))
+        fault = Fault(field, "Invalid", f"tags would follow each other in a circle: {circle}", str(source))
+        raise Invalid.of("ImageStreamTag", f"{changes.state.name.name}:{tag}", [fault])
 
 
 def _check_cycle(tag: str, changes: Changes, field: str) -> None:
@@ -155,17 +166,6 @@ def _check_labels(command: ConfigureTag, changes: Changes) -> None:
     if labels is not None and labels != changes.state.labels:
         fault = Fault("metadata", "Invalid", "may not update fields other than metadata.annotations", "")
         raise Invalid.of("ImageStreamTag", command.metadata.name, [fault])
-
-
-def _reference_of(spec: TagSpec) -> TagReference:
-    return TagReference(
-        annotations=spec.annotations,
-        source=spec.source,
-        reference=spec.reference,
-        generation=spec.generation,
-        import_policy=spec.import_policy,
-        reference_policy=spec.reference_policy,
-    )
 
 
 def check_version(version: str, changes: Changes, name: str) -> None:

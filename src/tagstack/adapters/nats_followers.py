@@ -1,0 +1,161 @@
+"""Hears every tag event through one durable consumer, in one worker at a time, and feeds the followers.
+
+The server pins the consumer to one client; when that one dies, another is pinned, learns anew who
+follows whom, and goes on with what was not acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream
+from tagstack.adapters.nats_subjects import EVENTS
+from tagstack.application.followers import Followers, Heard
+from tagstack.domain.errors import TagstackError, Unavailable
+
+CONSUMER = "tagstack-followers"
+GROUP = "followers"
+EVERY_TAG = f"{EVENTS}.*.*.tag.*"
+BATCH_MESSAGES_MAX = 1_000
+PULL_EXPIRES_S = 5.0
+PIN_TIMEOUT_S = 6.0
+ACK_WAIT_S = 30.0
+RETRY_WAIT_S = 0.5
+LEARN_TIMEOUT_S = 1.0
+_PIN_MISMATCH = "423"
+_ASK_AGAIN = ("404", "408", _PIN_MISMATCH)  # no messages, expired, another client is pinned
+
+_log = logging.getLogger(__name__)
+_decoder = msgspec.json.Decoder(Heard)
+
+
+class FollowerFeed:
+    """Feeds `Followers` from the log."""
+
+    def __init__(self, nc: Client, followers: Followers) -> None:
+        self._nc = nc
+        self._followers = followers
+        self._arrived: asyncio.Queue[Msg] = asyncio.Queue(2 * BATCH_MESSAGES_MAX)
+        self._inbox = nc.new_inbox()
+        self._pin = ""
+        self._wanted = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Declare the consumer and begin to listen."""
+        await self._nc.subscribe(self._inbox, cb=self._arrived.put)
+        await self._declare()
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Stop listening; what is not acknowledged is heard again by whoever is next."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._pin and self._nc.is_connected:  # let the next worker begin at once
+            unpin = f"$JS.API.CONSUMER.UNPIN.{EVENTS_STREAM}.{CONSUMER}"
+            await self._nc.publish(unpin, msgspec.json.encode({"group": GROUP}))
+
+    async def _declare(self) -> None:
+        config = {
+            "durable_name": CONSUMER,
+            "filter_subject": EVERY_TAG,
+            "deliver_policy": "all",
+            "ack_policy": "all",
+            "ack_wait": int(ACK_WAIT_S * 1e9),
+            "max_ack_pending": 2 * BATCH_MESSAGES_MAX,
+            "priority_groups": [GROUP],
+            "priority_policy": "pinned_client",
+            "priority_timeout": int(PIN_TIMEOUT_S * 1e9),
+        }
+        body = {"stream_name": EVENTS_STREAM, "config": config}
+        answer = await jetstream(self._nc, f"CONSUMER.DURABLE.CREATE.{EVENTS_STREAM}.{CONSUMER}", body)
+        if "error" in answer:
+            raise Unavailable(f"consumer {CONSUMER} can't be declared: {answer['error']['description']}")
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._pull()
+                while True:
+                    async with asyncio.timeout(2 * PULL_EXPIRES_S):
+                        msg = await self._arrived.get()
+                    await self._take(msg)
+            except TimeoutError:
+                continue  # the server forgot the request, as after a restart: ask again
+            except (TagstackError, NatsError) as error:
+                _log.warning("followers: %s; trying again", error or type(error).__name__)
+                await asyncio.sleep(RETRY_WAIT_S)
+
+    async def _pull(self) -> None:
+        request = {"batch": BATCH_MESSAGES_MAX, "expires": int(PULL_EXPIRES_S * 1e9), "group": GROUP}
+        if self._pin:
+            request["id"] = self._pin
+        self._wanted = BATCH_MESSAGES_MAX
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.{CONSUMER}"
+        await self._nc.publish(subject, msgspec.json.encode(request), reply=self._inbox)
+
+    async def _take(self, msg: Msg) -> None:
+        headers = msg.headers or {}
+        if not msg.reply:  # not a message, but the end of a request
+            await self._ended(headers)
+            return
+        pin = headers.get("Nats-Pin-Id", "")
+        if pin != self._pin:
+            await self._learn()
+            self._pin = pin
+        await self._hear(msg)
+        self._wanted -= 1
+        if self._arrived.empty() or self._wanted == 0:
+            await self._nc.publish(msg.reply, b"+ACK")
+        if self._wanted == 0:
+            await self._pull()
+
+    async def _ended(self, headers: dict[str, str]) -> None:
+        status = headers.get("Status")
+        if status == _PIN_MISMATCH:
+            self._pin = ""
+        if status not in _ASK_AGAIN:
+            await asyncio.sleep(RETRY_WAIT_S)
+            await self._declare()
+        await self._pull()
+
+    async def _hear(self, msg: Msg) -> None:
+        position = msg.metadata.sequence.stream
+        try:
+            event = _decoder.decode(msg.data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            _log.error("followers: the event at position %s can't be read: %s", position, error)
+            return
+        await self._followers.hear(position, event)
+
+    async def _learn(self) -> None:
+        """Learn from the last event of every tag who follows whom."""
+        self._followers.forget()
+        config = ConsumerConfig(
+            deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
+            ack_policy=AckPolicy.NONE,
+            filter_subject=EVERY_TAG,
+            mem_storage=True,
+            num_replicas=1,
+        )
+        subscription = await self._nc.jetstream().pull_subscribe(EVERY_TAG, stream=EVENTS_STREAM, config=config)
+        try:
+            pending = 1
+            while pending:
+                fetched = await subscription.fetch(BATCH_MESSAGES_MAX, timeout=LEARN_TIMEOUT_S)
+                for msg in fetched:
+                    self._followers.learn(msg.metadata.sequence.stream, _decoder.decode(msg.data))
+                pending = fetched[-1].metadata.num_pending
+        except NatsTimeout:
+            return
+        finally:
+            await subscription.unsubscribe()

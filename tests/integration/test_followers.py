@@ -1,0 +1,204 @@
+"""Tags that follow tags of other image streams: exactly once, over restarts, and never in circles."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import nats
+from nats.aio.client import Client
+from prometheus_client import CollectorRegistry
+
+from tagstack.adapters.nats_log import NatsLog
+from tagstack.apps.commands import CommandsPart
+from tagstack.apps.settings import Settings
+from tagstack.domain.changes import Context
+from tagstack.domain.decider import decide
+from tagstack.domain.lookups import Facts, Source
+from tagstack.domain.names import ImageStreamName, TagName
+from tagstack.domain.wire import read_command
+
+WAIT_S = 15.0
+Json = dict[str, Any]
+
+
+def digest(number: int) -> str:
+    """Return an image's digest."""
+    return f"sha256:{number:064x}"
+
+
+def mapping(name: str, number: int, tag: str = "latest") -> Json:
+    """Return a mapping of image `number`."""
+    image = {"metadata": {"name": digest(number)}, "dockerImageReference": f"r.example/p/{name}@{digest(number)}"}
+    return {"kind": "ImageStreamMapping", "metadata": {"name": name}, "image": image, "tag": tag}
+
+
+def following(name: str, namespace: str, source: str, tag: str = "latest") -> Json:
+    """Return an istag that follows `source`."""
+    origin = {"kind": "ImageStreamTag", "namespace": namespace, "name": source}
+    spec = {"from": origin, "annotations": {"tagstack.dev/follow": "true"}}
+    return {"kind": "ImageStreamTag", "metadata": {"name": f"{name}:{tag}"}, "tag": spec}
+
+
+@asynccontextmanager
+async def worker(url: str) -> AsyncIterator[Client]:
+    """Run a command worker in this process and yield a client's connection."""
+    service, client = await nats.connect(url), await nats.connect(url)
+    part = CommandsPart(Settings(nats=url), CollectorRegistry())
+    await part.start(service)
+    try:
+        yield client
+    finally:
+        await part.stop()
+        await service.close()
+        await client.close()
+
+
+async def ask(client: Client, target: str, command: Json, **headers: str) -> Json:
+    """Send a command to `namespace.image_stream` and return the Status."""
+    subject = f"tagstack.commands.me.{target}"
+    reply = await client.request(subject, json.dumps(command).encode(), timeout=WAIT_S, headers=headers or None)
+    answer: Json = json.loads(reply.data)
+    return answer
+
+
+async def history(client: Client, namespace: str, name: str) -> list[Json]:
+    """Return the rows of a tag's history, newest first; none where there is no such tag."""
+    query = json.dumps({"kind": "History", "name": name}).encode()
+    reply = await client.request(f"tagstack.queries.me.{namespace}", query, timeout=WAIT_S)
+    rows: list[Json] = json.loads(reply.data).get("items", [])
+    return rows
+
+
+async def until(client: Client, namespace: str, name: str, holds: Callable[[list[Json]], bool]) -> list[Json]:
+    """Wait until a tag's history is as wanted, and return it."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            if holds(rows := await history(client, namespace, name)):
+                return rows
+
+
+def test_a_follower_moves_with_its_source_and_says_because_of_what(nats_url: str) -> None:
+    """Each move of the source moves the follower by a command of its own, by the source's actor, caused by it."""
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            await ask(client, "dev.app", mapping("app", 1))
+            assert (await ask(client, "prod.app", following("app", "dev", "app:latest")))["status"] == "Success"
+            first = await history(client, "prod", "app:latest")
+            assert [row["image"] for row in first] == [digest(1)]
+            moved = await ask(client, "dev.app", mapping("app", 2), **{"Tagstack-Reason": "new build"})
+            rows = await until(client, "prod", "app:latest", lambda rows: len(rows) == 2)
+            position = moved["details"]["position"]
+            assert rows[0]["image"] == digest(2)
+            assert rows[0]["caused_by"] == position
+            assert rows[0]["cause"] == f"{position}/prod/app:latest"
+            assert (rows[0]["origin"], rows[0]["actor"], rows[0]["reason"]) == ("alias", "me", "new build")
+
+    asyncio.run(scenario())
+
+
+def test_a_move_made_while_no_worker_ran_reaches_the_follower_once(nats_url: str) -> None:
+    """A source that moved just before the worker died is heard again by the next one; the follower moves once."""
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            await ask(client, "dev.app", mapping("app", 1))
+            await ask(client, "prod.app", following("app", "dev", "app:latest"))
+            await ask(client, "dev.app", mapping("app", 2))
+        for _ in range(3):
+            async with worker(nats_url) as client:
+                rows = await until(client, "prod", "app:latest", lambda rows: rows[0]["image"] == digest(2))
+                assert [row["image"] for row in rows] == [digest(2), digest(1)]
+
+    asyncio.run(scenario())
+
+
+def test_a_chain_of_followers_shows_its_causes(nats_url: str) -> None:
+    """A follower of a follower moves too, each caused by the one before it."""
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            await ask(client, "a.app", mapping("app", 1))
+            await ask(client, "b.app", following("app", "a", "app:latest"))
+            await ask(client, "c.app", following("app", "b", "app:latest"))
+            await ask(client, "a.app", mapping("app", 2))
+            last = await until(client, "c", "app:latest", lambda rows: rows[0]["image"] == digest(2))
+            middle = await history(client, "b", "app:latest")
+            root = await history(client, "a", "app:latest")
+            assert last[0]["caused_by"] == middle[0]["position"]
+            assert middle[0]["caused_by"] == root[0]["position"]
+            assert root[0]["caused_by"] is None
+
+    asyncio.run(scenario())
+
+
+def test_a_circle_is_refused_where_it_can_be_seen(nats_url: str) -> None:
+    """To follow a tag that follows this one is Invalid, and the message shows the circle."""
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            await ask(client, "a.app", mapping("app", 1))
+            await ask(client, "b.app", following("app", "a", "app:latest"))
+            refused = await ask(client, "a.app", following("app", "b", "app:latest"))
+            assert refused["reason"] == "Invalid"
+            assert "a/app:latest -> b/app:latest -> a/app:latest" in refused["message"]
+            assert refused["details"]["causes"][0]["field"] == "tag.from.name"
+
+    asyncio.run(scenario())
+
+
+def test_a_circle_configured_at_the_same_moment_ends(nats_url: str) -> None:
+    """Two tags that follow each other, configured before either could be seen, settle on one image."""
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            log = await NatsLog(client).start()
+            for here, there in (("a", "b"), ("b", "a")):
+                await ask(client, f"{here}.app", mapping("app", 1))
+                await configure_unseen(log, here, there)
+            await asyncio.gather(ask(client, "a.app", mapping("app", 2)), ask(client, "b.app", mapping("app", 3)))
+            await ask(client, "c.end", mapping("end", 1))
+            await ask(client, "d.end", following("end", "c", "end:latest"))
+            await ask(client, "c.end", mapping("end", 2))
+            # followers are moved in the order of the log: when this one has moved, the circle has ended
+            await until(client, "d", "end:latest", lambda rows: len(rows) == 2)
+            a, b = await history(client, "a", "app:latest"), await history(client, "b", "app:latest")
+            assert a[0]["image"] == b[0]["image"]
+            assert len(a) + len(b) <= 6
+
+    asyncio.run(scenario())
+
+
+async def configure_unseen(log: NatsLog, here: str, there: str) -> None:
+    """Store the spec of a follower as if nothing of the other side could have been seen."""
+    name, source = ImageStreamName(here, "app"), ImageStreamName(there, "app")
+    command = read_command(json.dumps(following("app", there, "app:latest")).encode())
+    state = await log.load(name)
+    facts = Facts(sources={TagName(source, "latest"): Source(exists=True)})
+    context = Context(actor="me", cause=f"configure-{here}", now=state.time)
+    await log.append(name, decide(command, state, context, facts).events, state.position)
+
+
+def test_a_held_follower_withholds(nats_url: str) -> None:
+    """A held tag is not moved by what it follows; the image is withheld and can be moved to later."""
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            await ask(client, "dev.app", mapping("app", 1))
+            await ask(client, "prod.app", following("app", "dev", "app:latest"))
+            await ask(client, "prod.app", {"kind": "HoldTag", "metadata": {"name": "app:latest"}})
+            await ask(client, "dev.app", mapping("app", 2))
+            log = await NatsLog(client).start()
+            tag = TagName(ImageStreamName("prod", "app"), "latest")
+            async with asyncio.timeout(WAIT_S):
+                while not ((stored := await log.tag_event(tag)) and (hold := stored[1].hold) and hold.withheld):
+                    continue
+            assert hold.withheld.image == digest(2)
+            release = {"kind": "ReleaseTag", "metadata": {"name": "app:latest"}, "advance": True}
+            assert (await ask(client, "prod.app", release))["details"]["moves"][0]["image"] == digest(2)
+
+    asyncio.run(scenario())
