@@ -15,7 +15,7 @@ from tagstack.adapters.nats_intake import CommandIntake
 from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_queries import QueryIntake
 from tagstack.adapters.nats_queue import QueueIntake
-from tagstack.adapters.nats_streams import declare
+from tagstack.adapters.nats_streams import declare, settled
 from tagstack.application.followers import Followers
 from tagstack.application.handler import CommandHandler, Limits, Surroundings
 from tagstack.application.ports import Request
@@ -78,7 +78,7 @@ class CommandsPart:
         await self._feed.start()
         self._intake = CommandIntake(nc, self.handle)
         await self._intake.start()
-        await nc.flush()  # ready means that the server knows our subscriptions
+        await settled(nc)  # ready means that the server knows our subscriptions
 
     def _follow_with(self, log: NatsLog, handler: CommandHandler) -> Followers:
         followers = Followers(log, handler.follow)

@@ -9,7 +9,9 @@ TagstackError
 │   ├── Conflict           409  another head, a hold, an ambiguous prefix
 │   ├── TooLarge           413  a body or a result over its limit
 │   ├── Invalid            422  broken rules, every one of them in `causes`
-│   └── TooManyRequests    429  a bounded queue is full; try again later
+│   ├── TooManyRequests    429  a bounded queue is full; try again later
+│   ├── Cancelled          499  the one who asked took it back
+│   └── Timeout            504  a limit on time ran out
 ├── Unavailable            503  the log did not answer; nothing is known to have happened
 ├── StaleState             another writer was faster; reload and decide again
 └── UnknownOutcome         no ack, or one that says `duplicate`; reload and look for the command
@@ -141,6 +143,18 @@ class TooManyRequests(Refused):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Cancelled(Refused):
+    """The one who asked took it back."""
+
+    reason, code = "Cancelled", 499
+
+
+class Timeout(Refused):
+    """A limit on time ran out; the message names the limit and its setting."""
+
+    reason, code = "Timeout", 504
 
 
 class Unavailable(TagstackError):
