@@ -124,11 +124,7 @@ async def _rebuild(client: ServiceClient, *, wait: bool) -> int:
     if not wait:
         say("rebuilding")
         return DONE
-    if on_terminal():
-        state = await _with_bar(client, state)
-    else:
-        async for state in _progress(client):
-            pass
+    state = await _finished(client, state, shown=on_terminal())
     if trouble := state.get("trouble"):
         complain(str(trouble))
         return REFUSED
@@ -136,10 +132,11 @@ async def _rebuild(client: ServiceClient, *, wait: bool) -> int:
     return DONE
 
 
-async def _with_bar(client: ServiceClient, state: State) -> State:
+async def _finished(client: ServiceClient, state: State, *, shown: bool) -> State:
+    """Return the projector's state after the rebuild; a bar tells people how far it is."""
     from rich.progress import Progress
 
-    with Progress(transient=True) as bar:
+    with Progress(transient=True, disable=not shown) as bar:
         task = bar.add_task("rebuilding", total=max(1, int(state["log"])))
         async for state in _progress(client):
             if building := state.get("rebuilding"):
