@@ -27,7 +27,7 @@ def test_readers_never_fail_and_never_see_a_mix(tmp_path: Path) -> None:
     """Processes that open the path in a loop see whole states, rising, while bases and logs are switched."""
     models, snapshots = opened(tmp_path), DuckDBSnapshots(tmp_path / "live", TINY)
     assert snapshots.publish(models)
-    batches, size = 60, 20
+    batches, size = 40, 20
     with reading(tmp_path / "live" / "tagstack.duckdb", batches * size, readers=2) as readers:
         for batch in range(batches):
             models.fold([tagged(batch * size + number) for number in range(1, size + 1)], "log")

@@ -21,7 +21,7 @@ from tests.property import folds
 from tests.property.folds import Row, Rows
 from tests.property.histories import BEGIN, IMAGES, STREAMS, TAGS, History, histories, play
 
-EXAMPLES = 30
+EXAMPLES = 25
 MOMENTS = 4
 MODELS = discover([builtin_folder()])
 FEW = settings(
