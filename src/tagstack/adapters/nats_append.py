@@ -17,6 +17,8 @@ from nats.errors import Error as NatsError
 from tagstack.domain.errors import StaleState, TooLarge, Unavailable, UnknownOutcome
 
 ACK_TIMEOUT_S = 5.0
+HEADERS_BYTES_MAX = 65_535  # JetStream's own limit
+BATCHES_IN_FLIGHT_MAX = 16  # the server takes 50 per stream, from all workers together
 
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
@@ -24,7 +26,7 @@ MESSAGE_ID = "Nats-Msg-Id"
 
 _WRONG_LAST_SEQUENCE = {10071, 10164}  # 10164: another append to the same subject is in process
 _DUPLICATE_IN_BATCH = 10201
-_TOO_LARGE = {10054}
+_TOO_LARGE = {10054, 10097}  # the message, its headers
 _LAST_SEQUENCE = re.compile(r": (\d+)$")
 
 
@@ -58,6 +60,7 @@ class Appender:
         self._inbox = nc.new_inbox()
         self._count = 0
         self._waiting: dict[str, asyncio.Future[int]] = {}
+        self._batches = asyncio.Semaphore(BATCHES_IN_FLIGHT_MAX)
 
     async def start(self) -> Appender:
         """Subscribe to the ack inbox."""
@@ -69,43 +72,43 @@ class Appender:
 
         Raises: StaleState, UnknownOutcome (no ack, or one that says `duplicate`), TooLarge, Unavailable.
         """
-        token, acked = self._expect()
-        await self._publish(message, f"{self._inbox}.{token}")
-        return await self._outcome(token, acked)
+        return await self._acked_publish([message])
 
     async def append_batch(self, messages: Sequence[Message], batch_id: str) -> int:
         """Store messages, all or none, and return the last one's position. Raises as `append`."""
-        token, acked = self._expect()
+        batch: list[Message] = []
         for number, message in enumerate(messages, 1):
             headers = message.headers | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
             if number == len(messages):
                 headers["Nats-Batch-Commit"] = "1"
-            # the server answers to the first message only where it refuses the batch
-            reply = f"{self._inbox}.{token}" if number in (1, len(messages)) else ""
-            await self._publish(Message(message.subject, message.body, headers), reply)
-        return await self._outcome(token, acked)
+            batch.append(Message(message.subject, message.body, headers))
+        async with self._batches:
+            return await self._acked_publish(batch)
 
-    def _expect(self) -> tuple[str, asyncio.Future[int]]:
+    async def _acked_publish(self, messages: Sequence[Message]) -> int:
         self._count += 1
         token = str(self._count)
         acked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting[token] = acked
-        return token, acked
-
-    async def _publish(self, message: Message, reply: str) -> None:
         try:
-            await self._nc.publish(message.subject, message.body, reply=reply, headers=message.headers)
-        except NatsError as error:
-            raise _publish_error(error, len(message.body), self._nc.max_payload) from error
-
-    async def _outcome(self, token: str, acked: asyncio.Future[int]) -> int:
-        try:
+            for number, message in enumerate(messages, 1):
+                # the server answers to the first message of a batch only where it refuses the batch
+                reply = f"{self._inbox}.{token}" if number in (1, len(messages)) else ""
+                await self._publish(message, reply)
             async with asyncio.timeout(ACK_TIMEOUT_S):
                 return await acked
         except TimeoutError:
             raise UnknownOutcome(f"no ack within {ACK_TIMEOUT_S} s") from None
         finally:
             self._waiting.pop(token, None)
+            acked.cancel()
+
+    async def _publish(self, message: Message, reply: str) -> None:
+        _check_size(message, self._nc.max_payload)
+        try:
+            await self._nc.publish(message.subject, message.body, reply=reply, headers=message.headers)
+        except NatsError as error:
+            raise Unavailable(f"the log can't be reached: {error or type(error).__name__}") from error
 
     async def _acked(self, msg: Msg) -> None:
         acked = self._waiting.get(msg.subject.rsplit(".", 1)[1])
@@ -136,7 +139,13 @@ def _refusal(error: _Error) -> Exception:
     return Unavailable(f"the log refuses the event: {error.description}")
 
 
-def _publish_error(error: NatsError, size: int, limit: int) -> Exception:
-    if type(error).__name__ == "MaxPayloadError":
-        return TooLarge(f"the event has {size} bytes, the server takes messages up to {limit}")
-    return Unavailable(f"the log can't be reached: {error or type(error).__name__}")
+def _check_size(message: Message, limit: int) -> None:
+    """Raise TooLarge where body and headers together are over the server's limit.
+
+    nats-py counts the body only, and the server cuts the connection of whoever sends more.
+    """
+    size = len(message.body)
+    if size + HEADERS_BYTES_MAX > limit:
+        size += sum(len(name) + len(value.encode()) + 4 for name, value in message.headers.items()) + 12
+    if size > limit:
+        raise TooLarge(f"the event has {size} bytes, the server takes messages up to {limit}")

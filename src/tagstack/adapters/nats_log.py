@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 from nats.aio.client import Client
-from nats.errors import TimeoutError as NatsTimeout
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from tagstack.adapters.nats_append import EXPECTED, EXPECTED_SUBJECT, MESSAGE_ID, Appender, Message
@@ -22,8 +23,9 @@ from tagstack.adapters.nats_subjects import (
     tag_events,
     token,
 )
+from tagstack.adapters.nats_trace import trace_headers
 from tagstack.application.ports import Stored
-from tagstack.domain.errors import TagstackError
+from tagstack.domain.errors import TagstackError, Unavailable
 from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
 from tagstack.domain.image_stream import ImageStream, load
 from tagstack.domain.names import ImageStreamName, TagName
@@ -62,7 +64,7 @@ def headers_of(event: Event, identity: str) -> dict[str, str]:
         "ce-source": CE_SOURCE,
         "ce-time": event.time,
         "content-type": "application/json",
-    }
+    } | trace_headers()
 
 
 class NatsLog:
@@ -128,6 +130,10 @@ class NatsLog:
         """Return an image stream's events stored at or after `time`; all of them for an empty one."""
         return _stored(await self._direct.read(image_stream_events(name), since=time))
 
+    async def after(self, name: ImageStreamName, position: int) -> list[Stored]:
+        """Return an image stream's events after `position`, in order."""
+        return _stored(await self._direct.read(image_stream_events(name), first=position + 1))
+
     async def at(self, position: int) -> Event | None:
         """Return the event at one position; None where the log has none there."""
         message = await self._direct.at(position)
@@ -170,22 +176,26 @@ class NatsLog:
             mem_storage=True,
             num_replicas=1,
         )
-        js = self._nc.jetstream()
-        subscription = await js.pull_subscribe(subject, stream=EVENTS_STREAM, config=config)
-        messages: list[StoredMessage] = []
         try:
-            while True:
-                fetched = await subscription.fetch(FETCH_MESSAGES_MAX, timeout=FETCH_TIMEOUT_S)
-                messages += [
-                    StoredMessage(msg.metadata.sequence.stream, msg.subject, msg.data, msg.headers or {})
-                    for msg in fetched
-                ]
-                if fetched[-1].metadata.num_pending == 0:
-                    return messages
-        except NatsTimeout:
+            subscription = await self._nc.jetstream().pull_subscribe(subject, stream=EVENTS_STREAM, config=config)
+            try:
+                return await _fetch_all(subscription)
+            finally:
+                await subscription.unsubscribe()
+        except NatsError as error:
+            # part of a state is no state
+            raise Unavailable(f"the log can't be read: {error or type(error).__name__}") from error
+
+
+async def _fetch_all(subscription: JetStreamContext.PullSubscription) -> list[StoredMessage]:
+    messages: list[StoredMessage] = []
+    while True:
+        fetched = await subscription.fetch(FETCH_MESSAGES_MAX, timeout=FETCH_TIMEOUT_S)
+        messages += [
+            StoredMessage(msg.metadata.sequence.stream, msg.subject, msg.data, msg.headers or {}) for msg in fetched
+        ]
+        if fetched[-1].metadata.num_pending == 0:
             return messages
-        finally:
-            await subscription.unsubscribe()
 
 
 def _stored(messages: Iterable[StoredMessage]) -> list[Stored]:

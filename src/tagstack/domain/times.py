@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
-
 
 def text_of(moment: datetime) -> str:
     """Return a moment as it is written in events."""
-    return moment.astimezone(UTC).strftime(_FORMAT)
+    # not strftime, which writes the year 1 with one digit
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def canonical(text: str) -> str:
@@ -18,4 +17,7 @@ def canonical(text: str) -> str:
     Raises: ValueError for anything else.
     """
     moment = datetime.fromisoformat(text.strip())
-    return text_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    try:
+        return text_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except OverflowError:
+        raise ValueError(f"{text!r} is out of range") from None
