@@ -18,6 +18,8 @@ from tagstack.domain.errors import StaleState, TooLarge, Unavailable, UnknownOut
 
 ACK_TIMEOUT_S = 5.0
 HEADERS_BYTES_MAX = 65_535  # JetStream's own limit
+BATCH_ATTEMPTS_MAX = 100
+BATCH_WAIT_S = 0.05
 BATCHES_IN_FLIGHT_MAX = 16  # the server takes 50 per stream, from all workers together
 
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
@@ -26,8 +28,13 @@ MESSAGE_ID = "Nats-Msg-Id"
 
 _WRONG_LAST_SEQUENCE = {10071, 10164}  # 10164: another append to the same subject is in process
 _DUPLICATE_IN_BATCH = 10201
+_TOO_MANY_BATCHES = 10210
 _TOO_LARGE = {10054, 10097}  # the message, its headers
 _LAST_SEQUENCE = re.compile(r": (\d+)$")
+
+
+class _TooManyBatches(Exception):
+    """The server has as many unfinished batches as it takes; nothing was stored."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -76,14 +83,14 @@ class Appender:
 
     async def append_batch(self, messages: Sequence[Message], batch_id: str) -> int:
         """Store messages, all or none, and return the last one's position. Raises as `append`."""
-        batch: list[Message] = []
-        for number, message in enumerate(messages, 1):
-            headers = message.headers | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
-            if number == len(messages):
-                headers["Nats-Batch-Commit"] = "1"
-            batch.append(Message(message.subject, message.body, headers))
-        async with self._batches:
-            return await self._acked_publish(batch)
+        for attempt in range(BATCH_ATTEMPTS_MAX):
+            batch = _batch(messages, f"{batch_id}-{attempt}")
+            try:
+                async with self._batches:
+                    return await self._acked_publish(batch)
+            except _TooManyBatches:
+                await asyncio.sleep(BATCH_WAIT_S)
+        raise Unavailable(f"the log had no room for one more batch in {BATCH_ATTEMPTS_MAX} attempts")
 
     async def _acked_publish(self, messages: Sequence[Message]) -> int:
         self._count += 1
@@ -128,7 +135,19 @@ class Appender:
             acked.set_result(ack.seq)
 
 
+def _batch(messages: Sequence[Message], batch_id: str) -> list[Message]:
+    batch: list[Message] = []
+    for number, message in enumerate(messages, 1):
+        headers = message.headers | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
+        if number == len(messages):
+            headers["Nats-Batch-Commit"] = "1"
+        batch.append(Message(message.subject, message.body, headers))
+    return batch
+
+
 def _refusal(error: _Error) -> Exception:
+    if error.err_code == _TOO_MANY_BATCHES:
+        return _TooManyBatches(error.description)
     if error.err_code in _WRONG_LAST_SEQUENCE:
         found = _LAST_SEQUENCE.search(error.description)
         return StaleState(int(found[1]) if found else None)
