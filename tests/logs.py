@@ -1,0 +1,103 @@
+"""Logs to test with: a command worker in this process, and commands of every kind sent to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import nats
+from nats.aio.client import Client
+from prometheus_client import CollectorRegistry
+
+from tagstack.adapters.nats_backup import LogSource
+from tagstack.application.records import Record
+from tagstack.apps.commands import CommandsPart
+from tagstack.apps.settings import Settings
+
+ANSWER_TIMEOUT_S = 15.0
+Json = dict[str, Any]
+
+
+def digest(number: int) -> str:
+    """Return an image's digest."""
+    return f"sha256:{number:064x}"
+
+
+def mapping(name: str, number: int, tag: str = "latest") -> Json:
+    """Return a mapping of image `number`."""
+    image = {"metadata": {"name": digest(number)}, "dockerImageReference": f"r.example/p/{name}@{digest(number)}"}
+    return {"kind": "ImageStreamMapping", "metadata": {"name": name}, "image": image, "tag": tag}
+
+
+def tagging(name: str, kind: str, source: str, **tag: Any) -> Json:
+    """Return an istag whose `from` is `source`."""
+    spec = {"from": {"kind": kind, "name": source}} | tag
+    return {"kind": "ImageStreamTag", "metadata": {"name": name}, "tag": spec}
+
+
+def about(kind: str, name: str, **fields: Any) -> Json:
+    """Return a command that names a tag or an image stream, and little else."""
+    return {"kind": kind, "metadata": {"name": name}} | fields
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Client]:
+    """Yield a connection."""
+    client = await nats.connect(url)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def worker(url: str) -> AsyncIterator[Client]:
+    """Run a command worker in this process and yield a client's connection."""
+    async with connected(url) as service, connected(url) as client:
+        part = CommandsPart(Settings(nats=url), CollectorRegistry())
+        await part.start(service)
+        try:
+            yield client
+        finally:
+            await part.stop()
+
+
+async def ask(client: Client, target: str, command: Json, **headers: str) -> Json:
+    """Send a command to `namespace.image_stream`, see it succeed, and return the Status."""
+    subject = f"tagstack.commands.me.{target}"
+    body = json.dumps(command).encode()
+    reply = await client.request(subject, body, timeout=ANSWER_TIMEOUT_S, headers=headers or None)
+    answer: Json = json.loads(reply.data)
+    assert answer["status"] == "Success", answer
+    return answer
+
+
+async def do_everything(client: Client, namespace: str = "prod") -> None:
+    """Send commands of every kind, so that every type of event is in the log."""
+    app = f"{namespace}.app"
+    for number in (1, 2, 3):
+        await ask(client, app, mapping("app", number))
+    await ask(client, app, tagging("app:stable", "ImageStreamTag", "latest"))
+    await ask(client, app, about("RollbackTag", "app:latest", to={"steps": 1}), **{"Tagstack-Reason": "bad"})
+    await ask(client, app, mapping("app", 4))
+    await ask(client, app, about("ReleaseTag", "app:latest", advance=True))
+    await ask(client, app, about("HoldTag", "app:stable"))
+    await ask(client, app, about("DeleteImageStreamTag", "app:stable", force=True))
+    await ask(client, app, {"kind": "ImageStream", "metadata": {"name": "app", "labels": {"team": "a"}}, "spec": {}})
+    promote = about("PromoteTag", "live:now", **{"from": {"namespace": namespace, "name": "app:latest"}})
+    await ask(client, f"{namespace}.live", promote)
+    annotated = {"kind": "ImageAnnotations", "metadata": {"name": digest(1), "annotations": {"scan": "clean"}}}
+    await ask(client, "_._", annotated)
+    for tag in ("a", "b", "c"):
+        await ask(client, f"{namespace}.gone", mapping("gone", 5, tag))
+    await ask(client, f"{namespace}.gone", about("DeleteImageStream", "gone"))
+    await ask(client, f"{namespace}.gone", mapping("gone", 6, "a"))
+
+
+async def everything(client: Client) -> list[Record]:
+    """Return every message of the log."""
+    source = await LogSource(client).start()
+    state = await source.state()
+    return [record async for page in source.pages(0, state.last) for record in page]
