@@ -58,6 +58,7 @@ async def worker(url: str) -> AsyncIterator[Client]:
     async with connected(url) as service, connected(url) as client:
         part = CommandsPart(Settings(nats=url), CollectorRegistry())
         await part.start(service)
+        await service.flush()  # the client's first flush may overtake its own subscriptions, the second can't
         try:
             yield client
         finally:

@@ -12,7 +12,7 @@ import msgspec
 from nats.aio.client import Client
 
 from tagstack.adapters.nats_direct import DirectGet, StoredMessage
-from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, stream_info
+from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, jetstream, stream_info
 from tagstack.application.records import Record, whole_batches
 from tagstack.domain.errors import Unavailable
 
@@ -62,15 +62,22 @@ class LogSource:
         message = await self._direct.at(position)
         return None if message is None else _record(message)
 
+    async def last(self, subject: str) -> Record | None:
+        """Return the last message under a subject; None where there is none."""
+        message = await self._direct.last(subject)
+        return None if message is None else _record(message)
+
     async def pages(self, after: int, last: int) -> AsyncIterator[list[Record]]:
         """Return the messages behind position `after`, up to `last`, a bounded page at a time.
 
-        Raises: Unavailable where the log stops answering before.
+        Fewer where the log lost its last messages. Raises: Unavailable where it stops answering.
         """
         behind = 0
         while after < last:
             page = await self._direct.page(after + 1, PAGE_MESSAGES_MAX, PAGE_BYTES_MAX)
             if not page:
+                if await self._nothing_behind(after):
+                    return
                 behind += 1
                 if behind > BEHIND_ATTEMPTS_MAX:
                     raise Unavailable(f"stream {self._stream} has no message behind {after}, though it ends at {last}")
@@ -79,6 +86,11 @@ class LogSource:
             behind = 0
             after = page[-1].position
             yield [_record(message) for message in page if message.position <= last]
+
+    async def _nothing_behind(self, position: int) -> bool:
+        """Ask the leader: a replica that lags, and a log that lost its last messages, look alike from here."""
+        answer = await jetstream(self._nc, f"STREAM.MSG.GET.{self._stream}", {"last_by_subj": ">"})
+        return int(answer.get("message", {}).get("seq", 0)) <= position
 
     async def batches(self, after: int, last: int) -> AsyncIterator[list[Record]]:
         """Return the same, without the messages at the end whose batch is not stored to its end yet."""
