@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator
 
 import duckdb
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]
 
 _REPEATED = """
 SELECT first, position
