@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from nats.aio.client import Client
 from tagstack.adapters.backup_files import BackupError, BackupFolder, Manifest
 from tagstack.adapters.backup_writer import BackupWriter
 from tagstack.adapters.nats_backup import LogSource
+from tagstack.adapters.nats_connection import connect
 from tagstack.adapters.nats_restore import FILLER, LogTarget, Restored, RestoreError, chunk_is_full
+from tagstack.adapters.nats_server import NatsServer, ServerOptions
 from tagstack.application.records import Record
+from tagstack.apps.settings import Settings
+from tagstack.apps.up import locked
 
 Progress = Callable[[int, int], None]  # position reached, position to reach
 
@@ -126,3 +131,22 @@ def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
             chunk, size = [], 0
     if chunk:
         yield chunk
+
+
+async def restore_home(settings: Settings, path: Path, progress: Progress = _silent) -> Restored:
+    """Restore into a home whose service is stopped, on its own server, started for this only.
+
+    Raises: as `restore`, and Unavailable where `tagstack up` uses the home.
+    """
+    settings.home_path.mkdir(parents=True, exist_ok=True)
+    with locked(settings.home_path):
+        options = ServerOptions(sync_interval=settings.sync_interval)
+        server = await asyncio.to_thread(NatsServer(settings.home_path / "nats", options).start)
+        try:
+            nc = await connect(server.url, "tagstack-restore", patient=False)
+            try:
+                return await restore(nc, path, settings.replicas, progress)
+            finally:
+                await nc.close()
+        finally:
+            await asyncio.to_thread(server.stop)

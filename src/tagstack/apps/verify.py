@@ -6,6 +6,7 @@ A running service may be verified: what is checked ends at the position the log 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import msgspec
 from nats.aio.client import Client
 
 from tagstack.adapters.backup_files import BackupError, BackupFolder, Manifest
+from tagstack.adapters.duckdb_compare import Comparison
 from tagstack.adapters.duckdb_once import Once
 from tagstack.adapters.nats_backup import LogSource, tags_source
 from tagstack.adapters.nats_streams import EVENTS_STREAM, RESTORING, stream_info
 from tagstack.adapters.nats_subjects import TAGS, event_id, event_subject, tag_events
+from tagstack.adapters.snapshot_file import stamp
+from tagstack.application.folding import Folding, relations
 from tagstack.application.records import Record
 from tagstack.application.verification import Complaint, Findings, Verification, body_digest
 from tagstack.application.verified import TagSeen
@@ -25,6 +29,8 @@ from tagstack.domain.names import ImageStreamName
 
 TAGS_WAIT_S = 10.0  # the server fills TAGSTACK_TAGS by itself, moments later
 TAGS_RETRY_S = 0.1
+SNAPSHOT_WAIT_S = 10.0
+SNAPSHOT_RETRY_S = 0.25
 
 Progress = Callable[[int, int], None]
 
@@ -72,24 +78,67 @@ class Verifier:
         self._report.complaints_count = self._findings.count
         return self._report
 
-    async def log(self, nc: Client) -> None:
-        """Check the log, and the last event of each tag against it. Raises Unavailable."""
+    async def log(self, nc: Client, snapshot: Path | None = None) -> None:
+        """Check the log, and the last event of each tag and the read models in a snapshot against it.
+
+        Raises: Unavailable.
+        """
         source = await LogSource(nc).start()
         state = await source.state()
+        with contextlib.ExitStack() as stack:
+            shown = await self._snapshot(snapshot, state.last)
+            if shown is not None:
+                stack.enter_context(shown)
+            await self._read(nc, source, state.last, shown)
+
+    async def _read(self, nc: Client, source: LogSource, last: int, shown: Comparison | None) -> None:
         if RESTORING in (await stream_info(nc, EVENTS_STREAM))["config"].get("metadata", {}):
             self._findings.add(None, "restore", "the log is half restored: run `tagstack restore` again to finish it")
         verification = Verification(self._findings, address, Once())
-        async for records in source.pages(0, state.last):
+        folding = Folding(shown) if shown is not None else None
+        last = max(last, shown.position if shown is not None else 0)
+        async for records in source.pages(0, last):
             for record in records:
-                verification.see(record)
-            self._progress(verification.position, state.last)
-        if verification.position < state.last:
-            self._findings.add(state.last, "gap", f"the positions from {verification.position + 1} on are missing")
+                event = verification.see(record)
+                if (
+                    folding is not None
+                    and shown is not None
+                    and event is not None
+                    and record.position <= shown.position
+                ):
+                    folding.see(record, event)
+            self._progress(verification.position, last)
+        if verification.position < last:
+            self._findings.add(last, "gap", f"the positions from {verification.position + 1} on are missing")
         verification.end()
-        self._report.position = state.last
+        self._report.position = last
         self._checked("events of the log", verification.events)
         self._checked("image streams", len(verification.streams))
         await self._tags(nc, verification)
+        if folding is not None and shown is not None:
+            folding.end()
+            self._compare(shown)
+
+    async def _snapshot(self, path: Path | None, last: int) -> Comparison | None:
+        """Return the newest snapshot, once it has reached a position, or the last one within a bound."""
+        if path is None or stamp(path) is None:
+            why = "the snapshot is on another machine" if path is None else f"there is no snapshot {path}"
+            for relation in relations():
+                self._checked(f"rows of {relation}", why_not=why)
+            return None
+        deadline = asyncio.get_running_loop().time() + SNAPSHOT_WAIT_S
+        while (shown := Comparison(path)).position < last and asyncio.get_running_loop().time() < deadline:
+            shown.close()
+            await asyncio.sleep(SNAPSHOT_RETRY_S)
+        if shown.position < last:
+            self._findings.add(last, "lag", f"the read models stand at position {shown.position}, the log at {last}")
+        return shown
+
+    def _compare(self, shown: Comparison) -> None:
+        for relation in relations():
+            self._checked(f"rows of {relation}", shown.count(relation))
+            for position, told in shown.differences(relation):
+                self._findings.add(position, "read models", told)
 
     def backup(self, path: Path) -> None:
         """Check a backup: checksums first, then its events by the rules of the log."""
