@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import nats
 from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
 
-from tagstack.adapters.nats_backup import LogSource
+from tagstack.adapters.nats_backup import MessageSource
+from tagstack.application.grants import Grants
 from tagstack.application.records import Record
 from tagstack.apps.commands import CommandsPart
+from tagstack.apps.projector import ProjectorPart
 from tagstack.apps.settings import Settings
+from tagstack.apps.sql import SqlPart
 
 ANSWER_TIMEOUT_S = 15.0
 Json = dict[str, Any]
@@ -99,6 +106,39 @@ async def do_everything(client: Client, namespace: str = "prod") -> None:
 
 async def everything(client: Client) -> list[Record]:
     """Return every message of the log."""
-    source = await LogSource(client).start()
+    source = await MessageSource(client).start()
     state = await source.state()
     return [record async for page in source.pages(0, state.last) for record in page]
+
+
+@asynccontextmanager
+async def service(url: str, home: Path, *, sql: bool = False) -> AsyncIterator[Client]:
+    """Run the workers in this process, the SQL worker too if asked for, and yield a client's connection."""
+    settings = Settings(nats=url, home=str(home), snapshot_interval_ms=20)
+    parts: list[CommandsPart | ProjectorPart | SqlPart] = [
+        CommandsPart(settings, CollectorRegistry()),
+        ProjectorPart(settings, CollectorRegistry()),
+    ]
+    if sql:
+        parts.append(SqlPart(settings, Grants(), CollectorRegistry()))
+    async with AsyncExitStack() as stack:
+        for part in parts:
+            await part.start(await stack.enter_async_context(connected(url)))
+            stack.push_async_callback(part.stop)
+        client = await stack.enter_async_context(connected(url))
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            while [why for part in parts if (why := part.why_not_ready())]:
+                await client.flush()
+        yield client
+
+
+async def shown(client: Client, snapshot: Path) -> Path:
+    """Wait until the snapshot includes the log's last event, and return its own path."""
+    position = len(await everything(client))
+    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        while True:
+            real = Path(os.path.realpath(snapshot))  # noqa: ASYNC240  a link is read at once
+            with duckdb.connect(str(real), read_only=True) as con:
+                if con.execute("SELECT position FROM checkpoint").fetchall()[0][0] >= position:
+                    return real
+            await client.flush()

@@ -13,7 +13,7 @@ import pytest
 from tagstack.adapters import backup_writer
 from tagstack.adapters.backup_files import BackupError, BackupFolder, line_of, record_of
 from tagstack.adapters.nats_append import Appender, Message
-from tagstack.adapters.nats_backup import LogSource
+from tagstack.adapters.nats_backup import MessageSource
 from tagstack.adapters.nats_streams import declare
 from tagstack.application.records import Record
 from tagstack.apps.backup import back_up
@@ -101,7 +101,7 @@ def test_a_batch_that_is_not_stored_to_its_end_is_left_to_the_next_backup(nats_u
             await appender.append_batch(three, "batch")
             log = await everything(client)
             assert [record.is_inside_batch for record in log] == [False, True, True, False]
-            source = await LogSource(client).start()
+            source = await MessageSource(client).start()
             assert [record.position async for page in source.batches(0, 3) for record in page] == [1]
             assert [record.position async for page in source.batches(0, 4) for record in page] == [1, 2, 3, 4]
 

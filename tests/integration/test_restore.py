@@ -17,7 +17,7 @@ from nats.aio.client import Client
 from tagstack.adapters import nats_restore
 from tagstack.adapters.backup_files import BackupError
 from tagstack.adapters.nats_append import Appender, Message
-from tagstack.adapters.nats_backup import LogSource
+from tagstack.adapters.nats_backup import MessageSource
 from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_restore import RestoreError
 from tagstack.adapters.nats_server import NatsServer
@@ -73,7 +73,7 @@ async def last_of_each_tag(client: Client) -> dict[str, bytes]:
     """Return the bodies in TAGSTACK_TAGS by subject, once it has as many as the log has tags."""
     filtered = {"subjects_filter": "tagstack.events.*.*.tag.*"}
     tags = (await jetstream(client, f"STREAM.INFO.{EVENTS_STREAM}", filtered))["state"]["subjects"]
-    source = await LogSource(client, "TAGSTACK_TAGS").start()
+    source = await MessageSource(client, "TAGSTACK_TAGS").start()
     async with asyncio.timeout(WAIT_S):
         while (state := await source.state()).messages < len(tags):
             continue

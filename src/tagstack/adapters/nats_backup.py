@@ -38,7 +38,7 @@ class LogState(msgspec.Struct, frozen=True):
     messages: int
 
 
-class LogSource:
+class MessageSource:
     """Reads the messages of one stream, the log where nothing else is said."""
 
     def __init__(self, nc: Client, stream: str = EVENTS_STREAM) -> None:
@@ -46,7 +46,7 @@ class LogSource:
         self._stream = stream
         self._direct = DirectGet(nc, stream)
 
-    async def start(self) -> LogSource:
+    async def start(self) -> MessageSource:
         """Subscribe to the inbox of the answers."""
         await self._direct.start()
         return self
@@ -100,9 +100,9 @@ class LogSource:
                 yield whole
 
 
-def tags_source(nc: Client) -> LogSource:
+def tags_source(nc: Client) -> MessageSource:
     """Return the reader of the stream that keeps the last event of each tag."""
-    return LogSource(nc, TAGS_STREAM)
+    return MessageSource(nc, TAGS_STREAM)
 
 
 def _record(message: StoredMessage) -> Record:

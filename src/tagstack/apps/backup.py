@@ -11,7 +11,7 @@ from nats.aio.client import Client
 
 from tagstack.adapters.backup_files import BackupError, BackupFolder, Manifest
 from tagstack.adapters.backup_writer import BackupWriter
-from tagstack.adapters.nats_backup import LogSource
+from tagstack.adapters.nats_backup import MessageSource
 from tagstack.adapters.nats_connection import connect
 from tagstack.adapters.nats_restore import FILLER, LogTarget, Restored, RestoreError, chunk_is_full
 from tagstack.adapters.nats_server import NatsServer, ServerOptions
@@ -40,7 +40,7 @@ async def back_up(nc: Client, path: Path, progress: Progress = _silent) -> Backe
 
     Raises: BackupError where the folder holds a backup of another log, or is damaged; Unavailable.
     """
-    source = await LogSource(nc).start()
+    source = await MessageSource(nc).start()
     state = await source.state()
     with BackupFolder(path).locked() as folder:
         manifest = folder.manifest()
@@ -58,7 +58,7 @@ async def back_up(nc: Client, path: Path, progress: Progress = _silent) -> Backe
     return BackedUp(manifest.reached.position, after, after - before, len(manifest.segments))
 
 
-async def _check_same_log(source: LogSource, manifest: Manifest, path: Path) -> None:
+async def _check_same_log(source: MessageSource, manifest: Manifest, path: Path) -> None:
     state = await source.state()
     if state.identity != manifest.log:
         raise BackupError(f"{path} is the backup of another log ({manifest.log}, this one is {state.identity})")
@@ -102,7 +102,7 @@ async def _check_beginning(nc: Client, folder: BackupFolder, manifest: Manifest,
     """Compare every message of the log with the backup's. Raises RestoreError naming the first that differs."""
     if last > manifest.reached.position:
         raise RestoreError(f"the log ends at {last}, behind the backup's last position {manifest.reached.position}")
-    source = await LogSource(nc).start()
+    source = await MessageSource(nc).start()
     kept = folder.records(manifest)
     async for record in _each(source.pages(0, last)):
         if record.subject == FILLER:

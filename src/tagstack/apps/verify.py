@@ -16,7 +16,7 @@ from nats.aio.client import Client
 from tagstack.adapters.backup_files import BackupError, BackupFolder, Manifest
 from tagstack.adapters.duckdb_compare import Comparison
 from tagstack.adapters.duckdb_once import Once
-from tagstack.adapters.nats_backup import LogSource, tags_source
+from tagstack.adapters.nats_backup import MessageSource, tags_source
 from tagstack.adapters.nats_streams import EVENTS_STREAM, RESTORING, stream_info
 from tagstack.adapters.nats_subjects import TAGS, event_id, event_subject, tag_events
 from tagstack.adapters.snapshot_file import stamp
@@ -83,7 +83,7 @@ class Verifier:
 
         Raises: Unavailable.
         """
-        source = await LogSource(nc).start()
+        source = await MessageSource(nc).start()
         state = await source.state()
         with contextlib.ExitStack() as stack:
             shown = await self._snapshot(snapshot, state.last)
@@ -91,7 +91,7 @@ class Verifier:
                 stack.enter_context(shown)
             await self._read(nc, source, state.last, shown)
 
-    async def _read(self, nc: Client, source: LogSource, last: int, shown: Comparison | None) -> None:
+    async def _read(self, nc: Client, source: MessageSource, last: int, shown: Comparison | None) -> None:
         if RESTORING in (await stream_info(nc, EVENTS_STREAM))["config"].get("metadata", {}):
             self._findings.add(None, "restore", "the log is half restored: run `tagstack restore` again to finish it")
         verification = Verification(self._findings, address, Once())
@@ -204,7 +204,7 @@ def _tags_subject(name: ImageStreamName, tag: str) -> str:
     return ".".join([TAGS, *prefix[-2:], token])
 
 
-async def _wrong_tags(source: LogSource, wanted: dict[str, TagSeen], last: int) -> dict[str, tuple[int, str]]:
+async def _wrong_tags(source: MessageSource, wanted: dict[str, TagSeen], last: int) -> dict[str, tuple[int, str]]:
     """Return, by subject, what differs from the last event of each tag, or lags behind it."""
     wrong = {subject: (seen.position, "is not there") for subject, seen in wanted.items()}
     state = await source.state()
