@@ -6,6 +6,10 @@ import asyncio
 import gzip
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +17,8 @@ import pytest
 from tagstack.adapters import backup_writer
 from tagstack.adapters.backup_files import BackupError, BackupFolder, line_of, record_of
 from tagstack.adapters.nats_append import Appender, Message
-from tagstack.adapters.nats_backup import MessageSource
-from tagstack.adapters.nats_streams import declare
+from tagstack.adapters.nats_backup import LOG_ID, MessageSource
+from tagstack.adapters.nats_streams import declarations, declare, jetstream
 from tagstack.application.records import Record
 from tagstack.apps.backup import back_up
 from tests.logs import ask, connected, do_everything, everything, mapping, worker
@@ -131,6 +135,49 @@ def test_a_killed_backup_leaves_the_one_before_it(nats_url: str, tmp_path: Path)
     asyncio.run(scenario())
 
 
+KILLED = """
+import asyncio, sys, nats
+from pathlib import Path
+from tagstack.adapters import backup_writer, nats_backup
+from tagstack.apps import backup
+backup_writer.SEGMENT_MESSAGES_MAX, nats_backup.PAGE_MESSAGES_MAX = 4, 3
+def told(reached, last):
+    if reached >= 9:
+        print("half", flush=True)
+        sys.stdin.read()
+async def main():
+    await backup.back_up(await nats.connect(sys.argv[1]), Path(sys.argv[2]), progress=told)
+asyncio.run(main())
+"""
+
+
+def run_and_kill(url: str, folder: Path) -> None:
+    """Back up in a process of its own and kill it when it is past position 9."""
+    command = [sys.executable, "-c", KILLED, url, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"half\n"
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def test_a_backup_killed_half_way_keeps_the_segments_it_finished(nats_url: str, tmp_path: Path) -> None:
+    """After kill -9 the folder is a valid backup up to the last full segment, and the next run goes on from there."""
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            await do_everything(client)
+            await asyncio.to_thread(run_and_kill, nats_url, tmp_path)
+            log = await everything(client)
+            half = kept(tmp_path)
+            assert half == log[: len(half)]
+            assert 4 <= len(half) < len(log)
+            done = await back_up(client, tmp_path)
+            assert done.added == len(log) - len(half)
+            assert kept(tmp_path) == log
+
+    asyncio.run(scenario())
+
+
 def test_a_backup_of_another_log_is_refused(nats_url: str, tmp_path: Path) -> None:
     """Into a folder goes one log only; the message says which two they are."""
 
@@ -142,6 +189,28 @@ def test_a_backup_of_another_log_is_refused(nats_url: str, tmp_path: Path) -> No
             await declare(client)
             with pytest.raises(BackupError, match="is the backup of another log"):
                 await back_up(client, tmp_path)
+
+    asyncio.run(scenario())
+
+
+def test_a_log_that_lost_its_tail_is_not_backed_up_over_it(nats_url: str, tmp_path: Path) -> None:
+    """Where the log is shorter than the backup, or has another event at its end, the backup is kept as it is."""
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            await ask(client, "prod.app", mapping("app", 1))
+            await back_up(client, tmp_path)
+            before = kept(tmp_path)
+            identity = {"metadata": {LOG_ID: (await MessageSource(client).state()).identity}}
+            await client.jetstream().delete_stream("TAGSTACK_EVENTS")
+            await jetstream(client, "STREAM.CREATE.TAGSTACK_EVENTS", declarations()[0] | identity)
+            with pytest.raises(BackupError, match="reaches position 3, the log ends at 0: it lost its tail"):
+                await back_up(client, tmp_path)
+            for number in (2, 3):
+                await ask(client, "prod.other", mapping("other", number))
+            with pytest.raises(BackupError, match="another event at position 3"):
+                await back_up(client, tmp_path)
+            assert kept(tmp_path) == before
 
     asyncio.run(scenario())
 
