@@ -90,6 +90,9 @@ class Verifier:
             if shown is not None:
                 stack.enter_context(shown)
             await self._read(nc, source, state.last, shown)
+        for relation in relations() if shown is None else ():
+            why = f"there is no snapshot {snapshot}" if snapshot else "the snapshot is on another machine"
+            self._checked(f"rows of {relation}", why_not=why)
 
     async def _read(self, nc: Client, source: MessageSource, last: int, shown: Comparison | None) -> None:
         if RESTORING in (await stream_info(nc, EVENTS_STREAM))["config"].get("metadata", {}):
@@ -122,9 +125,6 @@ class Verifier:
     async def _snapshot(self, path: Path | None, last: int) -> Comparison | None:
         """Return the newest snapshot, once it has reached a position, or the last one within a bound."""
         if path is None or stamp(path) is None:
-            why = "the snapshot is on another machine" if path is None else f"there is no snapshot {path}"
-            for relation in relations():
-                self._checked(f"rows of {relation}", why_not=why)
             return None
         deadline = asyncio.get_running_loop().time() + SNAPSHOT_WAIT_S
         while (shown := Comparison(path)).position < last and asyncio.get_running_loop().time() < deadline:
