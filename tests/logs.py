@@ -87,6 +87,9 @@ async def do_everything(client: Client, namespace: str = "prod") -> None:
     app = f"{namespace}.app"
     for number in (1, 2, 3):
         await ask(client, app, mapping("app", number))
+    mirrored = mapping("app", 3)
+    mirrored["image"]["dockerImageReference"] = f"mirror.example/p/app@{digest(3)}"
+    await ask(client, app, mirrored)  # another pull spec of the same image
     await ask(client, app, tagging("app:stable", "ImageStreamTag", "latest"))
     await ask(client, app, about("RollbackTag", "app:latest", to={"steps": 1}), **{"Tagstack-Reason": "bad"})
     await ask(client, app, mapping("app", 4))
