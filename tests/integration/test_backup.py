@@ -11,10 +11,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from tagstack.adapters import backup_writer
+from tagstack.adapters import backup_writer, nats_backup
 from tagstack.adapters.backup_files import BackupError, BackupFolder, line_of, record_of
 from tagstack.adapters.nats_append import Appender, Message
 from tagstack.adapters.nats_backup import LOG_ID, MessageSource
@@ -22,6 +23,50 @@ from tagstack.adapters.nats_streams import declarations, declare, jetstream
 from tagstack.application.records import Record
 from tagstack.apps.backup import back_up
 from tests.logs import ask, connected, do_everything, everything, mapping, worker
+
+
+def test_messages_larger_than_a_page_are_backed_up_too(
+    nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page has one message at least, whatever its size; the largest that the server takes fits in."""
+    monkeypatch.setattr(nats_backup, "PAGE_BYTES_MAX", 1_000)
+
+    async def scenario() -> None:
+        async with connected(nats_url) as client:
+            await declare(client)
+            appender = await Appender(client).start()
+            for size in (10, 7_900_000, 2_000):
+                await appender.append(Message("tagstack.events.a.b.stream", b'"' + b"x" * size + b'"', {}))
+            await back_up(client, tmp_path)
+            assert [len(record.body) for record in kept(tmp_path)] == [12, 7_900_002, 2_002]
+
+    asyncio.run(scenario())
+
+
+def test_a_full_disk_is_told_of_and_leaves_the_backup(
+    nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can't be written is one clear error; the backup of before is valid and goes on when there is room."""
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            await ask(client, "prod.app", mapping("app", 1))
+            await back_up(client, tmp_path)
+            before = kept(tmp_path)
+            await ask(client, "prod.app", mapping("app", 2))
+            monkeypatch.setattr(backup_writer, "open_new", full_disk)
+            with pytest.raises(BackupError, match="can't be written: No space left on device"):
+                await back_up(client, tmp_path)
+            monkeypatch.undo()
+            assert kept(tmp_path) == before
+            assert (await back_up(client, tmp_path)).added == 2
+
+    asyncio.run(scenario())
+
+
+def full_disk(path: Path) -> IO[bytes]:
+    """Return a file that takes nothing, as on a full disk."""
+    return Path("/dev/full").open("wb", buffering=0)
 
 
 def files(folder: Path, pattern: str) -> list[Path]:

@@ -6,6 +6,7 @@ until the manifest names the new one.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import shutil
@@ -95,7 +96,11 @@ class _OpenSegment:
         self._messages = 0
         self._last: Record | None = None
         if grown is not None:
-            self._copy(grown)
+            try:
+                self._copy(grown)
+            except OSError:
+                self._file.close()
+                raise
         self._gzip = gzip.GzipFile(filename="", mode="wb", compresslevel=GZIP_LEVEL, fileobj=self._file, mtime=0)
 
     @property
@@ -123,9 +128,11 @@ class _OpenSegment:
         return segment, Reached.by(self._last)
 
     def close(self) -> None:
-        """Write no more."""
-        self._gzip.close()
-        self._file.close()
+        """Write no more; what is buffered is of no use."""
+        with contextlib.suppress(OSError):  # as on a full disk
+            self._gzip.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def _copy(self, grown: Segment) -> None:
         with (self._folder / grown.file).open("rb") as old:
