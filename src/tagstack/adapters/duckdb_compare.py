@@ -15,6 +15,7 @@ from tagstack.domain.errors import Unavailable
 ROWS_PER_INSERT_MAX = 20_000
 DIFFERENCES_MAX = 100  # per relation and side
 MEMORY_LIMIT = "1GB"
+OPEN_ATTEMPTS_MAX = 5
 
 FOLDED = """
 CREATE TABLE events (position BIGINT, time TIMESTAMP, type VARCHAR, body VARCHAR, namespace VARCHAR,
@@ -57,14 +58,20 @@ class Comparison:
             f"{self._folder.name}/folded.duckdb",
             config={"memory_limit": MEMORY_LIMIT, "temp_directory": self._folder.name},
         )
-        try:
-            quoted = str(snapshot.resolve(strict=True)).replace("'", "''")
-            self._con.execute(f"ATTACH '{quoted}' AS live (READ_ONLY)")
-            self.position = int(self._con.execute("SELECT position FROM live.checkpoint").fetchall()[0][0])
-        except (OSError, duckdb.Error) as error:
-            self.close()
-            raise Unavailable(f"snapshot {snapshot} can't be opened: {error}") from error
+        for attempt in range(1, OPEN_ATTEMPTS_MAX + 1):
+            try:
+                self.position = self._attach(snapshot)
+                break
+            except (OSError, duckdb.Error) as error:
+                if attempt == OPEN_ATTEMPTS_MAX:  # an old one is removed some time after it was switched
+                    self.close()
+                    raise Unavailable(f"snapshot {snapshot} can't be opened: {error}") from error
         self._con.execute(FOLDED)
+
+    def _attach(self, snapshot: Path) -> int:
+        quoted = str(snapshot.resolve(strict=True)).replace("'", "''")
+        self._con.execute(f"ATTACH OR REPLACE '{quoted}' AS live (READ_ONLY)")
+        return int(self._con.execute("SELECT position FROM live.checkpoint").fetchall()[0][0])
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,7 @@ import duckdb
 from tagstack.domain.errors import TagstackError, Unavailable
 
 MEMORY_LIMIT = "1GB"
+OPEN_ATTEMPTS_MAX = 5
 
 
 class SnapshotSource:
@@ -17,13 +18,19 @@ class SnapshotSource:
 
     def __init__(self, path: Path, spill: Path) -> None:
         """Open a snapshot; what does not fit into memory goes to `spill`. Raises Unavailable."""
-        try:
-            real = path.resolve(strict=True)
-            self._con = duckdb.connect(
-                str(real), read_only=True, config={"memory_limit": MEMORY_LIMIT, "temp_directory": str(spill)}
-            )
-        except (OSError, duckdb.Error) as error:
-            raise Unavailable(f"snapshot {path} can't be opened: {error}") from error
+        self._spill = str(spill)
+        for attempt in range(1, OPEN_ATTEMPTS_MAX + 1):
+            try:
+                self._con = self._open(path)
+                return
+            except (OSError, duckdb.Error) as error:
+                if attempt == OPEN_ATTEMPTS_MAX:  # an old one is removed some time after it was switched
+                    raise Unavailable(f"snapshot {path} can't be opened: {error}") from error
+
+    def _open(self, path: Path) -> duckdb.DuckDBPyConnection:
+        config: dict[str, str | bool | int | float | list[str]] = {}
+        config |= {"memory_limit": MEMORY_LIMIT, "temp_directory": self._spill}
+        return duckdb.connect(str(path.resolve(strict=True)), read_only=True, config=config)
 
     def __enter__(self) -> Self:
         return self
