@@ -1,6 +1,6 @@
 """The port `Log` kept in a list: the same promises as on JetStream, without a server.
 
-Every seventh position is skipped, as a log may; a batch has no gap.
+It can be told to fail as the real one may, and to skip positions; a batch never has a gap.
 """
 
 from __future__ import annotations
@@ -16,20 +16,33 @@ from tagstack.domain.image_stream import ImageStream, load
 from tagstack.domain.names import ImageStreamName, TagName
 from tagstack.domain.times import canonical, text_of
 
-SKIPPED = 7
-
 
 def _now() -> str:
     return text_of(datetime.now(UTC))
 
 
 class MemoryLog:
-    """Events in the order they were stored, with position and the moment of storing."""
+    """Events in the order they were stored, with position and the moment of storing.
 
-    def __init__(self, now: Callable[[], str] = _now) -> None:
+    `before_append` is called before each append and may raise; every `skip`-th position is left out.
+    """
+
+    def __init__(
+        self,
+        before_append: Callable[[MemoryLog], None] | None = None,
+        now: Callable[[], str] = _now,
+        skip: int = 0,
+    ) -> None:
+        self._before_append = before_append
         self._now = now
+        self._skip = skip
         self._moments: dict[int, str] = {}
         self.stored: list[Stored] = []
+        self.appends = 0
+
+    def put(self, *events: Event) -> int:
+        """Store events unconditionally; return the last position."""
+        return self._store(events)
 
     async def load(self, name: ImageStreamName) -> ImageStream:
         """Return the state told by the last event of each subject."""
@@ -37,6 +50,9 @@ class MemoryLog:
 
     async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
         """Store events, all or none, if the image stream's last position is `expected`."""
+        self.appends += 1
+        if self._before_append is not None:
+            self._before_append(self)
         self._expect(self._of(name), expected)
         return self._store(events)
 
@@ -106,7 +122,7 @@ class MemoryLog:
 
     def _store(self, events: Sequence[Event]) -> int:
         position = self.stored[-1][0] if self.stored else 0
-        position += (position + 1) % SKIPPED == 0
+        position += bool(self._skip) and (position + 1) % self._skip == 0
         for event in events:
             position += 1
             self.stored.append((position, event))
