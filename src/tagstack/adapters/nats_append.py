@@ -10,10 +10,8 @@ import re
 from collections.abc import Sequence
 
 import msgspec
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
 
+from tagstack.adapters.nats_transport import Arrived, Transport
 from tagstack.domain.errors import StaleState, TooLarge, Unavailable, UnknownOutcome
 
 ACK_TIMEOUT_S = 5.0
@@ -53,15 +51,15 @@ _decoder = msgspec.json.Decoder(_Ack)
 class Appender:
     """Publishes messages and waits for JetStream's acks on one inbox."""
 
-    def __init__(self, nc: Client) -> None:
-        self._nc = nc
-        self._inbox = nc.new_inbox()
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._inbox = transport.new_inbox()
         self._count = 0
         self._waiting: dict[str, asyncio.Future[int]] = {}
 
     async def start(self) -> Appender:
         """Subscribe to the ack inbox."""
-        await self._nc.subscribe(f"{self._inbox}.*", cb=self._acked, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        await self._transport.subscribe(f"{self._inbox}.*", self._acked)
         return self
 
     async def append(self, message: Message) -> int:
@@ -93,10 +91,7 @@ class Appender:
         return token, acked
 
     async def _publish(self, message: Message, reply: str) -> None:
-        try:
-            await self._nc.publish(message.subject, message.body, reply=reply, headers=message.headers)
-        except NatsError as error:
-            raise _publish_error(error, len(message.body), self._nc.max_payload) from error
+        await self._transport.publish(message.subject, message.body, reply, message.headers)
 
     async def _outcome(self, token: str, acked: asyncio.Future[int]) -> int:
         try:
@@ -107,7 +102,7 @@ class Appender:
         finally:
             self._waiting.pop(token, None)
 
-    async def _acked(self, msg: Msg) -> None:
+    def _acked(self, msg: Arrived) -> None:
         acked = self._waiting.get(msg.subject.rsplit(".", 1)[1])
         if acked is None or acked.done():
             return
@@ -134,9 +129,3 @@ def _refusal(error: _Error) -> Exception:
     if error.err_code in _TOO_LARGE:
         return TooLarge(error.description)
     return Unavailable(f"the log refuses the event: {error.description}")
-
-
-def _publish_error(error: NatsError, size: int, limit: int) -> Exception:
-    if type(error).__name__ == "MaxPayloadError":
-        return TooLarge(f"the event has {size} bytes, the server takes messages up to {limit}")
-    return Unavailable(f"the log can't be reached: {error or type(error).__name__}")

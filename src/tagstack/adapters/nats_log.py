@@ -22,6 +22,7 @@ from tagstack.adapters.nats_subjects import (
     tag_events,
     token,
 )
+from tagstack.adapters.nats_transport import PlainTransport, Transport
 from tagstack.application.ports import Stored
 from tagstack.domain.errors import TagstackError
 from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
@@ -68,9 +69,9 @@ def headers_of(event: Event, identity: str) -> dict[str, str]:
 class NatsLog:
     """The port `Log`, kept on the JetStream stream TAGSTACK_EVENTS."""
 
-    def __init__(self, nc: Client) -> None:
+    def __init__(self, nc: Client, transport: Transport | None = None) -> None:
         self._nc = nc
-        self._appender = Appender(nc)
+        self._appender = Appender(transport or PlainTransport(nc))
         self._direct = DirectGet(nc)
 
     async def start(self) -> NatsLog:
