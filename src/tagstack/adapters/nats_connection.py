@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import nats
 from nats.aio.client import Client
@@ -15,10 +16,17 @@ CONNECT_TIMEOUT_S = 5
 RECONNECT_WAIT_S = 0.2
 PENDING_BYTES_MAX = 64 * 1024 * 1024
 
+_PASSWORD = re.compile(r"(//[^/@:]*:)[^/@]*@")
+
 _log = logging.getLogger(__name__)
 
 
-async def connect(url: str, name: str, *, patient: bool = True) -> Client:
+def shown(url: str) -> str:
+    """Return a URL without its password, as it may be printed."""
+    return _PASSWORD.sub(r"\1***@", url)
+
+
+async def connect(url: str, name: str, *, patient: bool = True, credentials: str = "") -> Client:
     """Return a connection called `name`; a `patient` one reconnects for ever.
 
     Raises: Unavailable where no server listens at `url`.
@@ -39,6 +47,7 @@ async def connect(url: str, name: str, *, patient: bool = True) -> Client:
             reconnect_time_wait=RECONNECT_WAIT_S,
             pending_size=PENDING_BYTES_MAX,
             error_cb=noted,
+            user_credentials=credentials or None,
         )
     except (OSError, NoServersError, NatsError) as error:
-        raise Unavailable(f"no NATS server answers at {url}: {error or type(error).__name__}") from error
+        raise Unavailable(f"no NATS server answers at {shown(url)}: {error or type(error).__name__}") from error

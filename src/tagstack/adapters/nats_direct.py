@@ -74,10 +74,10 @@ class DirectGet:
             raise TooManySubjects(f"{filters} match more than {SUBJECTS_MAX} subjects")
         return found
 
-    async def read(self, subject: str, last: int | None = None, since: str = "") -> list[StoredMessage]:
-        """Return the messages under a filter, in order, from `since` (RFC 3339) on, up to position `last`."""
+    async def read(self, subject: str, first: int = 1, last: int | None = None, since: str = "") -> list[StoredMessage]:
+        """Return the messages under a filter, in order, from `first` or `since` (RFC 3339) on, up to `last`."""
         messages: list[StoredMessage] = []
-        start: dict[str, Any] = {"start_time": since} if since else {"seq": 1}
+        start: dict[str, Any] = {"start_time": since} if since else {"seq": first}
         while True:
             found, end = await self._ask({"next_by_subj": subject, "batch": BATCH_MESSAGES_MAX} | start)
             for message in found:

@@ -7,16 +7,18 @@ follows whom, and goes on with what was not acknowledged.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream
+from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, settled
 from tagstack.adapters.nats_subjects import EVENTS
 from tagstack.application.followers import Followers, Heard
 from tagstack.domain.errors import TagstackError, Unavailable
@@ -24,11 +26,12 @@ from tagstack.domain.errors import TagstackError, Unavailable
 CONSUMER = "tagstack-followers"
 GROUP = "followers"
 EVERY_TAG = f"{EVENTS}.*.*.tag.*"
-BATCH_MESSAGES_MAX = 1_000
+BATCH_MESSAGES_MAX = 500
 PULL_EXPIRES_S = 5.0
 PIN_TIMEOUT_S = 6.0
-ACK_WAIT_S = 30.0
+ACK_WAIT_S = 5.0
 RETRY_WAIT_S = 0.5
+STOP_TIMEOUT_S = 2.0
 LEARN_TIMEOUT_S = 1.0
 _PIN_MISMATCH = "423"
 _ASK_AGAIN = ("404", "408", _PIN_MISMATCH)  # no messages, expired, another client is pinned
@@ -47,22 +50,41 @@ class FollowerFeed:
         self._inbox = nc.new_inbox()
         self._pin = ""
         self._wanted = 0
+        self._stopping = False
+        self._subscription: Subscription | None = None
+        self._unfinished: list[Msg] = []  # heard, and not acknowledged yet
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Declare the consumer and begin to listen."""
-        await self._nc.subscribe(self._inbox, cb=self._arrived.put)
+        self._subscription = await self._nc.subscribe(self._inbox, cb=self._arrived.put)
         await self._declare()
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Stop listening; what is not acknowledged is heard again by whoever is next."""
-        if self._task is not None:
+        """Stop listening and hand back what was not finished, so that the next worker begins at once."""
+        if self._task is None:
+            return
+        self._stopping = True
+        with contextlib.suppress(asyncio.QueueFull):  # a full queue keeps the task awake anyway
+            self._arrived.put_nowait(Msg(self._nc))
+        await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
+        while not self._task.done():  # a library may swallow a cancellation
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        if self._pin and self._nc.is_connected:  # let the next worker begin at once
+            await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
+        if self._subscription is None or not self._nc.is_connected:
+            return
+        await self._subscription.unsubscribe()
+        await settled(self._nc)  # from here on the server sends us nothing more
+        while not self._arrived.empty():
+            self._unfinished.append(self._arrived.get_nowait())
+        for msg in self._unfinished:
+            if msg.reply:
+                await self._nc.publish(msg.reply, b"-NAK")
+        if self._pin:
             unpin = f"$JS.API.CONSUMER.UNPIN.{EVENTS_STREAM}.{CONSUMER}"
             await self._nc.publish(unpin, msgspec.json.encode({"group": GROUP}))
+        await settled(self._nc)
 
     async def _declare(self) -> None:
         config = {
@@ -82,10 +104,10 @@ class FollowerFeed:
             raise Unavailable(f"consumer {CONSUMER} can't be declared: {answer['error']['description']}")
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             try:
                 await self._pull()
-                while True:
+                while not self._stopping:
                     async with asyncio.timeout(2 * PULL_EXPIRES_S):
                         msg = await self._arrived.get()
                     await self._take(msg)
@@ -105,6 +127,9 @@ class FollowerFeed:
 
     async def _take(self, msg: Msg) -> None:
         headers = msg.headers or {}
+        if self._stopping:
+            self._unfinished.append(msg)
+            return
         if not msg.reply:  # not a message, but the end of a request
             await self._ended(headers)
             return
@@ -112,10 +137,12 @@ class FollowerFeed:
         if pin != self._pin:
             await self._learn()
             self._pin = pin
+        self._unfinished.append(msg)
         await self._hear(msg)
         self._wanted -= 1
         if self._arrived.empty() or self._wanted == 0:
-            await self._nc.publish(msg.reply, b"+ACK")
+            await self._nc.publish(msg.reply, b"+ACK")  # all up to this one
+            self._unfinished.clear()
         if self._wanted == 0:
             await self._pull()
 

@@ -129,6 +129,10 @@ class NatsLog:
         """Return an image stream's events stored at or after `time`; all of them for an empty one."""
         return _stored(await self._direct.read(image_stream_events(name), since=time))
 
+    async def after(self, name: ImageStreamName, position: int) -> list[Stored]:
+        """Return an image stream's events after `position`, in order."""
+        return _stored(await self._direct.read(image_stream_events(name), first=position + 1))
+
     async def at(self, position: int) -> Event | None:
         """Return the event at one position; None where the log has none there."""
         message = await self._direct.at(position)

@@ -104,6 +104,14 @@ async def jetstream(nc: Client, call: str, body: dict[str, Any] | None = None) -
     return answer
 
 
+async def settled(nc: Client) -> None:
+    """Return when the server has taken everything sent before, subscriptions included.
+
+    nats-py's own `flush` is no such barrier: its PING overtakes what still waits to be written.
+    """
+    await jetstream(nc, "INFO")
+
+
 async def declare(nc: Client, replicas: int = 1) -> None:
     """Create the streams that are missing and bring the others up to their declaration.
 

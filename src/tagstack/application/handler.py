@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from tagstack.application.grants import Grants
-from tagstack.application.idempotency import Aggregate, earliest, fresh, learn
+from tagstack.application.idempotency import Aggregate, earliest, fresh, learn, whole
 from tagstack.application.image_commands import IMAGE_COMMANDS, ImageHandler
 from tagstack.application.lookups import Lookups
 from tagstack.application.ports import Log, Request
@@ -23,7 +23,7 @@ from tagstack.domain.changes import TAGS_PER_COMMAND_MAX, Context
 from tagstack.domain.commands import AnyCommand, MapImage
 from tagstack.domain.decider import Decision, check_addressee, decide
 from tagstack.domain.deletion import owed_deletes
-from tagstack.domain.errors import StaleState, TooManyRequests, Unavailable, UnknownOutcome
+from tagstack.domain.errors import Refused, StaleState, TooManyRequests, Unavailable, UnknownOutcome
 from tagstack.domain.events import Event, ImageRecorded
 from tagstack.domain.following import FollowTag
 from tagstack.domain.image_stream import ImageStream, evolve
@@ -90,8 +90,9 @@ class CommandHandler:
         return await self._in_turn(request.target, lambda: self._carry_out(command, request))
 
     def forget(self) -> None:
-        """Forget every cached state, as after a lost connection."""
+        """Forget everything read from the log, as after a lost connection: it may have lost its tail."""
         self._aggregates.clear()
+        self._known_images.clear()
 
     async def _in_turn(self, name: ImageStreamName, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Run `work` when every earlier one on the same image stream has ended."""
@@ -132,17 +133,11 @@ class CommandHandler:
                     return done
                 return await self._decide_and_store(command, request, aggregate)
             except StaleState:
-                self._aggregates.pop(request.target, None)
-                doubtful_since = doubtful_since or received
+                await self._catch_up(aggregate)
                 await asyncio.sleep(random.random() * BACKOFF_S * min(attempt, BACKOFF_STEPS_MAX))  # noqa: S311 jitter
             except UnknownOutcome:
                 self._aggregates.pop(request.target, None)
                 doubtful_since = doubtful_since or received
-            except BaseException:
-                # whatever else goes wrong in the middle, the cached state is not to be trusted
-                if doubtful_since:
-                    self._aggregates.pop(request.target, None)
-                raise
         raise Unavailable(f"{ATTEMPTS_MAX} attempts met other writers or no answer; what happened is in the log")
 
     async def _aggregate(self, name: ImageStreamName) -> Aggregate:
@@ -155,11 +150,33 @@ class CommandHandler:
             self._aggregates.move_to_end(name)
         return aggregate
 
-    async def _finish_deletion(self, aggregate: Aggregate) -> None:
+    async def _catch_up(self, aggregate: Aggregate) -> None:
+        """Fold what another writer stored meanwhile into a cached state, or forget the state."""
+        state = aggregate.state
+        missed = await self._log.after(state.name, state.position)
+        if not missed or not whole(missed):
+            self._aggregates.pop(state.name, None)
+            return
+        for position, event in missed:
+            evolve(state, event, position)
+        learn(aggregate, missed, aggregate.complete_from)
+
+    async def _check_current(self, state: ImageStream) -> None:
+        """Raise StaleState unless the state is the log's last word.
+
+        An append finds that out by itself; what is answered without one has to ask.
+        """
+        if await self._log.after(state.name, state.position):
+            raise StaleState
+
+    async def _finish_deletion(self, aggregate: Aggregate) -> list[Event]:
         """Store the `tag_deleted` events that a deleted image stream still owes, before anything else."""
+        stored: list[Event] = []
         while owed := owed_deletes(aggregate.state)[:TAGS_PER_COMMAND_MAX]:
             position = await self._log.append(aggregate.state.name, owed, aggregate.state.position)
             _evolve(aggregate.state, owed, position)
+            stored += owed
+        return stored
 
     async def _seen(self, aggregate: Aggregate, request: Request, doubtful_since: str) -> Outcome | None:
         if not request.repeatable and not doubtful_since:
@@ -178,7 +195,29 @@ class CommandHandler:
         self, command: AnyCommand | FollowTag, request: Request, aggregate: Aggregate
     ) -> Outcome:
         state = aggregate.state
-        wanted = [] if isinstance(command, FollowTag) else required(command, request.target)
+        try:
+            decision = await self._decide(command, request, state)
+        except Refused:
+            await self._check_current(state)
+            raise
+        if command.dry_run:
+            await self._check_current(state)
+            return outcome(decision.events, state.position, dry_run=True)
+        if isinstance(command, MapImage):
+            await self._record(decision)
+        if not decision.events:
+            await self._check_current(state)
+            return outcome([], state.position)
+        position = await self._log.append(state.name, decision.events, state.position)
+        _evolve(state, decision.events, position)
+        events = [*decision.events, *await self._finish_deletion(aggregate)]
+        done = outcome(events, state.position)
+        if request.repeatable:
+            aggregate.remember(request.command_id, done)
+        return done
+
+    async def _decide(self, command: AnyCommand | FollowTag, request: Request, state: ImageStream) -> Decision:
+        wanted = [] if isinstance(command, FollowTag) else required(command, state)
         facts = await self._lookups.fetch(wanted, state, request.actor)
         context = Context(
             actor=request.actor,
@@ -190,20 +229,7 @@ class CommandHandler:
             internal_registry=self._around.internal_registry,
             create=request.create,
         )
-        decision = decide(command, state, context, facts)
-        if command.dry_run:
-            return outcome(decision.events, state.position, dry_run=True)
-        if isinstance(command, MapImage):
-            await self._record(decision)
-        if not decision.events:
-            return outcome([], state.position)
-        position = await self._log.append(state.name, decision.events, state.position)
-        _evolve(state, decision.events, position)
-        await self._finish_deletion(aggregate)
-        done = outcome(decision.events, state.position)
-        if request.repeatable:
-            aggregate.remember(request.command_id, done)
-        return done
+        return decide(command, state, context, facts)
 
     async def _record(self, decision: Decision) -> None:
         """Record the decision's image, unless it is known. A known image is no error."""

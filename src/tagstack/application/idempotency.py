@@ -86,6 +86,11 @@ def outcomes(stored: Iterable[Stored]) -> dict[str, tuple[Outcome, str]]:
     return finished
 
 
+def whole(stored: Sequence[Stored]) -> bool:
+    """Return whether some consecutive events begin and end with a command's first and last one."""
+    return stored[0][1].number == 1 and stored[-1][1].last
+
+
 def learn(aggregate: Aggregate, stored: Sequence[Stored], start: str) -> None:
     """Take in an image stream's events since `start` ("" for all of them)."""
     for command_id, (done, time) in outcomes(stored).items():

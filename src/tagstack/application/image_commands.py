@@ -10,10 +10,11 @@ import msgspec
 from tagstack.application.ports import Log, Request
 from tagstack.application.replies import Outcome
 from tagstack.domain import images
-from tagstack.domain.commands import AnnotateImage, Image, RecordImage, SignImage
+from tagstack.domain.commands import AnnotateImage, RecordImage, SignImage
 from tagstack.domain.errors import AlreadyExists, BadRequest, NotFound, StaleState, Unavailable, UnknownOutcome
 from tagstack.domain.events import EVENT_VERSION, Event, ImageAnnotated, ImageRecorded, ImageSigned
 from tagstack.domain.names import ImageStreamName, split_image
+from tagstack.domain.objects import Image
 
 IMAGE_COMMANDS = (RecordImage, SignImage, AnnotateImage)
 NOWHERE = ImageStreamName("_", "_")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tagstack.application.grants import Grants
 from tagstack.application.ports import Log
 from tagstack.domain import stack
-from tagstack.domain.errors import NotFound
+from tagstack.domain.errors import Fault, Forbidden, NotFound
 from tagstack.domain.following import HOPS_MAX, followed
 from tagstack.domain.image_stream import ImageStream
 from tagstack.domain.lookups import ChainOf, Facts, HeadOf, ImageOf, Known, Lookup, Source, StackOf
@@ -30,6 +30,7 @@ class Lookups:
         """
         if not wanted:
             return Facts()
+        self._check_access(wanted, state.name, actor)
         stacks: dict[str, list[Entry]] = {}
         sources: dict[TagName, Source] = {}
         images: dict[tuple[ImageStreamName, str], Entry] = {}
@@ -40,21 +41,36 @@ class Lookups:
                 case StackOf(tag):
                     stacks[tag] = stack.fold(await self._log.history(state.name, tag, state.position))
                 case HeadOf(name):
-                    self._may_read(name.image_stream, state.name, actor)
                     sources[name] = await self._source(name)
                 case ChainOf(name):
                     chains[name] = await self._chain(name)
                 case ImageOf(image_stream, prefix):
-                    self._may_read(image_stream, state.name, actor)
                     images[(image_stream, prefix)] = await self._image(image_stream, prefix)
                 case Known(image):
                     if await self._log.image(image) is not None:
                         known.add(image)
         return Facts(stacks, sources, images, frozenset(known), chains)
 
-    def _may_read(self, source: ImageStreamName, own: ImageStreamName, actor: str) -> None:
-        if source.namespace != own.namespace:
-            self._grants.check(actor, source.namespace, f'imagestreams "{source}"')
+    def _check_access(self, wanted: Sequence[Lookup], own: ImageStreamName, actor: str) -> None:
+        """Raise Forbidden, naming every field that refers to another project the actor may not read."""
+        faults: list[Fault] = []
+        for lookup in wanted:
+            match lookup:
+                case HeadOf(tag=tag):
+                    source = tag.image_stream
+                case ImageOf(image_stream=source):
+                    pass
+                case _:
+                    continue
+            if source.namespace != own.namespace and not self._grants.allows(actor, source.namespace):
+                faults.append(Fault(lookup.field, "Forbidden", f'{source}: "" ""'))
+                refused = source
+        if faults:
+            raise Forbidden(
+                f'imagestreams "{refused}" is forbidden: actor "{actor}" has no grant for namespace '
+                f'"{refused.namespace}" in the grants file',
+                tuple(faults),
+            )
 
     async def _source(self, name: TagName) -> Source:
         state = await self._log.load(name.image_stream)

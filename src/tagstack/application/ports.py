@@ -52,6 +52,10 @@ class Log(Protocol):
         """Return an image stream's events stored at or after `time` (empty: all), in order."""
         ...
 
+    async def after(self, name: ImageStreamName, position: int) -> list[Stored]:
+        """Return an image stream's events after `position`, in order."""
+        ...
+
     async def at(self, position: int) -> Event | None:
         """Return the event at one position; None where the log has none there."""
         ...

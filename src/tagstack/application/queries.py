@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from tagstack.application.grants import Grants
 from tagstack.application.ports import ReadableLog
-from tagstack.domain import stack, views
+from tagstack.domain import rows, stack, views
 from tagstack.domain.errors import BadRequest, NotFound
 from tagstack.domain.events import ImageAnnotated, ImageSigned
 from tagstack.domain.image_stream import ImageStream
-from tagstack.domain.names import ImageStreamName, image_matches, split_image, split_tag
+from tagstack.domain.layers import image_stream_layers
+from tagstack.domain.names import ImageStreamName, split_image, split_tag
 from tagstack.domain.stack import Entry
+from tagstack.domain.times import canonical
 
+KINDS = (
+    *("ImageStream", "ImageStreamTag", "ImageTag", "ImageStreamImage", "ImageStreamLayers"),
+    *("Image", "History", "AsOf"),
+)
 LIST_LENGTH_MAX = 500
 ALL_NAMESPACES = "*"
 CLUSTER = "_"
+
+ItemsOf = Callable[[ImageStreamName], Awaitable[list[dict[str, Any]]]]
 
 
 class Query(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -37,31 +46,39 @@ class Queries:
         self._log = log
         self._grants = grants
         self._registry = registry
+        self._lists: dict[str, Callable[[Query], ItemsOf]] = {
+            "ImageStream": lambda _: self._image_streams_of,
+            "ImageStreamTag": lambda _: self._tags_of,
+            "ImageTag": lambda _: self._image_tags_of,
+            "AsOf": lambda query: self._as_of(query.time),
+        }
 
     async def answer(self, actor: str, namespace: str, query: Query) -> dict[str, Any]:
         """Return the object or the list asked for. Raises Refused."""
         self._grants.check(actor, namespace, f'reading "{query.kind}"')
         if query.limit < 1:
             raise BadRequest(f"limit must be at least 1, got {query.limit}")
+        if query.kind in self._lists and not query.name:
+            return await self._list(namespace, query, self._lists[query.kind](query))
+        target = ImageStreamName(namespace, query.name)
         match query.kind:
             case "ImageStream":
-                if query.name:
-                    return await self._image_stream(ImageStreamName(namespace, query.name))
-                return await self._list(namespace, query, self._image_streams_of)
+                return await self._image_stream(target)
             case "ImageStreamTag":
-                if query.name:
-                    return await self._tag(namespace, query.name)
-                return await self._list(namespace, query, self._tags_of)
+                return await self._tag(namespace, query.name)
+            case "ImageTag":
+                return await self._image_tag(namespace, query.name)
             case "ImageStreamImage":
                 return await self._image_of(namespace, query.name)
+            case "ImageStreamLayers":
+                return await self._layers(target)
+            case "AsOf":
+                return _list_of(query.kind, await self._as_of(query.time)(target), "")
             case "Image":
                 return await self._cluster_image(namespace, query.name)
             case "History":
                 return await self._history(namespace, query.name)
-        raise BadRequest(
-            "kind must be one of ImageStream, ImageStreamTag, ImageStreamImage, Image, History, AsOf; "
-            f"got {query.kind!r}"
-        )
+        raise BadRequest(f"kind must be one of {', '.join(KINDS)}; got {query.kind!r}")
 
     async def _existing(self, name: ImageStreamName) -> ImageStream:
         state = await self._log.load(name)
@@ -76,7 +93,7 @@ class Queries:
         state = await self._existing(name)
         return views.image_stream(state, await self._stacks(state), self._registry)
 
-    async def _list(self, namespace: str, query: Query, items_of: Any) -> dict[str, Any]:
+    async def _list(self, namespace: str, query: Query, items_of: ItemsOf) -> dict[str, Any]:
         found = await self._log.image_streams("" if namespace == ALL_NAMESPACES else namespace)
         names = sorted(ImageStreamName(event.namespace, event.image_stream) for event in found)
         items: list[dict[str, Any]] = []
@@ -110,12 +127,56 @@ class Queries:
         head = state.tag(tag).head
         if head is None or not head.image:
             raise NotFound.of("imagestreamtags", wanted)
-        return views.image_stream_tag(state, tag, head, await self._image(head.image))
+        return views.image_stream_tag(state, tag, head, await self._image(head.image), self._registry)
+
+    async def _image_tag(self, namespace: str, wanted: str) -> dict[str, Any]:
+        name, tag = split_tag(wanted)
+        state = await self._existing(ImageStreamName(namespace, name))
+        known = state.tag(tag)
+        if known.gone:
+            raise NotFound.of("imagetags", wanted)
+        entries = stack.fold(await self._log.history(state.name, tag, state.position))
+        found = await self._known_image(known.head.image) if known.head else None
+        return views.image_tag(state, tag, entries, found, self._registry)
+
+    async def _image_tags_of(self, name: ImageStreamName) -> list[dict[str, Any]]:
+        state = await self._log.load(name)
+        if not state.exists:
+            return []
+        stacks = await self._stacks(state)
+        return [views.image_tag(state, tag, stacks.get(tag, []), None, self._registry) for tag in sorted(state.tags)]
+
+    async def _layers(self, name: ImageStreamName) -> dict[str, Any]:
+        state = await self._existing(name)
+        known = stack.images((await self._stacks(state)).values())
+        found = {image: await self._known_image(image) for image in known}
+        for parent in list(found.values()):
+            for child in (parent or {}).get("dockerImageManifests") or []:
+                found.setdefault(child["digest"], await self._known_image(child["digest"]))
+        return image_stream_layers(state, found)
+
+    def _as_of(self, time: str) -> ItemsOf:
+        try:
+            moment = canonical(time)
+        except ValueError:
+            raise BadRequest(f"time must be an RFC 3339 time, got {time!r}") from None
+
+        async def rows_of(name: ImageStreamName) -> list[dict[str, Any]]:
+            state = await self._log.load(name)
+            return rows.as_of_rows(name, await self._log.history(name, None, state.position), moment)
+
+        return rows_of
 
     async def _image(self, image: str) -> dict[str, Any]:
-        recorded = await self._log.image(image)
-        if recorded is None:
+        found = await self._known_image(image)
+        if found is None:
             raise NotFound.of("images", image)
+        return found
+
+    async def _known_image(self, image: str) -> dict[str, Any] | None:
+        recorded = await self._log.image(image) if image else None
+        if recorded is None:
+            return None
         annotations: dict[str, str] = {}
         signatures: list[dict[str, Any]] = []
         for _, event in await self._log.beside(image):
@@ -129,8 +190,8 @@ class Queries:
         name, prefix = split_image(wanted)
         state = await self._existing(ImageStreamName(namespace, name))
         known = stack.images((await self._stacks(state)).values())
-        if not any(image_matches(image, prefix) for image in known):
-            known |= await self._children(known)
+        if prefix not in known:
+            known = await self._children(known) | known
         image = stack.resolve_image(known, prefix).head.image
         return views.image_stream_image(state, prefix, await self._image(image))
 
@@ -159,8 +220,8 @@ class Queries:
         gone = None
         if not state.exists or state.tag(tag).head is None:
             gone = entries[0].ended or state.time
-        rows = views.history_rows(name, namespace, tag, entries, gone)
-        return {"kind": "HistoryList", "apiVersion": "v1", "metadata": {}, "items": rows}
+        items = rows.history_rows(name, namespace, tag, entries, gone)
+        return {"kind": "HistoryList", "apiVersion": "v1", "metadata": {}, "items": items}
 
 
 def _list_of(kind: str, items: list[dict[str, Any]], start: str) -> dict[str, Any]:

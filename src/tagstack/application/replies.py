@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tagstack.domain.errors import Refused, TagstackError, TooManyRequests
+from tagstack.domain.errors import API_GROUP, Refused, TagstackError, TooManyRequests
 from tagstack.domain.events import Event, ImageTagged, PushWithheld, TagDeleted
 
 UNAVAILABLE_RETRY_S = 1
@@ -52,6 +52,8 @@ def failure(error: TagstackError) -> dict[str, Any]:
     if not isinstance(error, Refused):
         return _failure("ServiceUnavailable", 503, str(error), {"retryAfterSeconds": UNAVAILABLE_RETRY_S})
     details: dict[str, Any] = {}
+    if error.resource:
+        details |= {"name": error.name, "group": API_GROUP, "kind": error.resource}
     if error.faults:
         details["causes"] = [
             {"field": fault.field, "reason": f"FieldValue{fault.type}", "message": fault.message}

@@ -15,7 +15,7 @@ from tagstack.adapters.nats_intake import CommandIntake
 from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_queries import QueryIntake
 from tagstack.adapters.nats_queue import QueueIntake
-from tagstack.adapters.nats_streams import declare
+from tagstack.adapters.nats_streams import declare, settled
 from tagstack.adapters.nats_transport import PlainTransport, Transport
 from tagstack.adapters.nats_wire import Unsuited, WireTransport
 from tagstack.application.followers import Followers
@@ -83,7 +83,7 @@ class CommandsPart:
         self._intake = CommandIntake(self._transport, self.handle)
         await self._intake.start()
         await self._transport.flush()  # ready means that the server knows our subscriptions
-        await nc.flush()
+        await settled(nc)
 
     async def _open_transport(self, nc: Client) -> Transport:
         """Return the fast path for commands, acks and replies, or nats-py where that does not do."""

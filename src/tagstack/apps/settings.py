@@ -26,6 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     home: str = ""
     nats: str = ""
+    nats_credentials: str = ""  # a .creds file for that server
     nats_port: int | None = None
     http_port: int | None = None
     http_host: str = "127.0.0.1"  # where health and metrics listen; 0.0.0.0 in a container

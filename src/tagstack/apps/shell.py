@@ -22,7 +22,7 @@ from nats.aio.client import Client
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, generate_latest
 
 from tagstack import __version__
-from tagstack.adapters.nats_connection import CONNECT_TIMEOUT_S, PENDING_BYTES_MAX, RECONNECT_WAIT_S
+from tagstack.adapters.nats_connection import CONNECT_TIMEOUT_S, PENDING_BYTES_MAX, RECONNECT_WAIT_S, shown
 from tagstack.apps import http
 from tagstack.apps.settings import Settings
 
@@ -64,6 +64,7 @@ def build(name: str, settings: Settings, part: Part, registry: CollectorRegistry
         max_reconnect_attempts=-1,
         reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # nats-py takes fractions
         pending_size=PENDING_BYTES_MAX,
+        user_credentials=settings.nats_credentials or None,
         graceful_timeout=settings.shutdown_timeout_s,
         apply_types=False,
         logger=_quiet_logger(),
@@ -151,7 +152,7 @@ async def serve(worker: Worker, settings: Settings) -> None:
     http.stop_on_signals(stop)
     told = settings.home_path / "run" / f"{worker.name}.json"
     write_atomically(told, msgspec.json.encode({"pid": os.getpid(), "http": http.url_of(sock)}))
-    _log.info("%s: health on %s, NATS at %s", worker.name, http.url_of(sock), settings.nats)
+    _log.info("%s: health on %s, NATS at %s", worker.name, http.url_of(sock), shown(settings.nats))
     try:
         await server.serve(sockets=[sock])
     finally:

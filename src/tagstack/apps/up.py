@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from tagstack.adapters.nats_connection import connect
+from tagstack.adapters.nats_connection import connect, shown
 from tagstack.adapters.nats_server import NatsServer, ServerOptions
 from tagstack.adapters.nats_streams import declare
 from tagstack.apps import http
@@ -122,7 +122,7 @@ def _start_server(settings: Settings) -> NatsServer:
 
 async def _declare(url: str, settings: Settings) -> None:
     async with asyncio.timeout(DECLARE_TIMEOUT_S):
-        nc = await connect(url, "tagstack-up", patient=False)
+        nc = await connect(url, "tagstack-up", patient=False, credentials=settings.nats_credentials)
         try:
             await declare(nc, settings.replicas)
         finally:
@@ -199,7 +199,7 @@ def _banner(settings: Settings, endpoints: Endpoints, *, embedded: bool) -> str:
     home = settings.home_path
     return f"""tagstack is up. Ctrl-C stops it.
 
-  NATS      {endpoints.nats}{"  (embedded, loopback only)" if embedded else ""}
+  NATS      {shown(endpoints.nats)}{"  (embedded, loopback only)" if embedded else ""}
   HTTP      {endpoints.http}  (/healthz /readyz /metrics)
   SQL file  {endpoints.snapshot}  (read-only, renewed while events come)
   home      {home}  (logs in {home / "logs"})

@@ -10,17 +10,17 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tagstack.domain.arrival import Arrival as Arrival
+from tagstack.domain.arrival import Context as Context
 from tagstack.domain.errors import Fault, Forbidden, Invalid
 from tagstack.domain.events import (
     EVENT_VERSION,
     Event,
-    Head,
     Hold,
     ImageStreamCreated,
     ImageStreamEvent,
     ImageStreamUpdated,
     ImageTagged,
-    Provenance,
     PushWithheld,
     TagConfigured,
     TagDeleted,
@@ -28,42 +28,13 @@ from tagstack.domain.events import (
     TagHeld,
     TagReleased,
     TagSpec,
-    Withheld,
 )
 from tagstack.domain.image_stream import ImageStream, Tag
-from tagstack.domain.lookups import source_tag
+from tagstack.domain.sources import alias_source
 
 TAGS_PER_COMMAND_MAX = 900
 
 _E = TypeVar("_E", bound=ImageStreamEvent)
-
-
-class Context(msgspec.Struct, frozen=True):
-    """Who asks, why, under which command id, and when.
-
-    `uid` is given to an image stream that the command creates; `internal_registry` fills in pull
-    specs; `create` allows a mapping to create its image stream.
-    """
-
-    actor: str
-    cause: str
-    now: str
-    reason: str = ""
-    uid: str = ""
-    caused_by: int | None = None
-    internal_registry: str = ""
-    create: bool = True
-
-
-class Arrival(msgspec.Struct, frozen=True):
-    """An image that arrives at a tag. `restores` and `promoted_from` are the entry's provenance."""
-
-    image: str
-    pull_spec: str
-    origin: str
-    restores: int | None = None
-    promoted_from: Provenance | None = None
-    hold: Hold | None = None  # put on the tag by the same event
 
 
 class Changes:
@@ -118,28 +89,38 @@ class Changes:
         tag = self.tag(name)
         self._tag(name, TagConfigured, msgspec.structs.replace(tag, spec=spec))
 
+    def complete_generations(self) -> None:
+        """Give every spec that has no generation yet the image stream's."""
+        for name in self.names():
+            spec = self.tag(name).spec
+            if spec is not None and spec.generation is None:
+                self.configure(name, msgspec.structs.replace(spec, generation=self.generation))
+
     def move(self, name: str, arrival: Arrival) -> None:
         """Let an image arrive at a tag, and at the tags that follow it, in name order.
 
         Raises: Forbidden where the tag is protected and points at another image.
         """
-        if not self._arrive(name, arrival):
-            return
-        following = msgspec.structs.replace(arrival, origin="alias", restores=None, promoted_from=None, hold=None)
-        for follower in self.followers(name):
-            self.move(follower, following)
+        if self._arrive(name, arrival):
+            self.follow(name, arrival)
+
+    def follow(self, name: str, arrival: Arrival) -> None:
+        """Let what arrived at a tag arrive at the tags that follow it, transitively, in name order."""
+        following = arrival.follows()
+        waiting = self.followers(name)[::-1]
+        while waiting:  # ends: aliases never go in a circle
+            follower = waiting.pop()
+            if self._arrive(follower, following):
+                waiting += self.followers(follower)[::-1]
 
     def followers(self, name: str) -> list[str]:
         """Return the tags whose spec is a live alias of a tag of this image stream, in order."""
-        return [other for other in self.names() if other != name and self.alias_source(other) == name]
+        known = {*self.state.aliases, *self._tags} if self.uid == self.state.uid else {*self._tags}
+        return sorted(other for other in known if other != name and self.alias_source(other) == name)
 
     def alias_source(self, name: str) -> str | None:
         """Return the tag of this image stream that a tag follows, if it follows one."""
-        spec = self.tag(name).spec
-        if spec is None or spec.source is None or spec.source.kind != "ImageStreamTag" or spec.reference:
-            return None
-        source = source_tag(spec.source, self.state.name)
-        return source.tag if source.image_stream == self.state.name else None
+        return alias_source(self.tag(name).spec, self.state.name)
 
     def hold(self, name: str) -> None:
         """Hold a tag, unless it is held."""
@@ -199,39 +180,16 @@ class Changes:
                     f'imagestreamtags "{self.state.name}:{name}" is forbidden: the image stream protects tags '
                     f'"{pattern}": once set they never move (it points at {head.image if head else ""})'
                 )
-            new = self._head(arrival)
+            new = arrival.head(self.context, self.time, self.generation)
         hold = None if arrival.origin == "release" else arrival.hold or tag.hold
         self._tag(name, ImageTagged, msgspec.structs.replace(tag, head=new, hold=hold), arrival.origin)
         return True
-
-    def _head(self, arrival: Arrival) -> Head:
-        return Head(
-            image=arrival.image,
-            pull_spec=arrival.pull_spec,
-            generation=self.generation,
-            since=self.time,
-            actor=self.context.actor,
-            origin=arrival.origin,
-            cause=self.context.cause,
-            reason=self.context.reason,
-            caused_by=self.context.caused_by,
-            restores=arrival.restores,
-            promoted_from=arrival.promoted_from,
-        )
 
     def _withhold(self, name: str, tag: Tag, hold: Hold, arrival: Arrival) -> None:
         wanted = hold.withheld or tag.head
         if wanted is not None and (wanted.image, wanted.pull_spec) == (arrival.image, arrival.pull_spec):
             return
-        withheld = Withheld(
-            image=arrival.image,
-            pull_spec=arrival.pull_spec,
-            time=self.time,
-            actor=self.context.actor,
-            origin=arrival.origin,
-            reason=self.context.reason,
-            caused_by=self.context.caused_by,
-        )
+        withheld = arrival.withheld(self.context, self.time)
         held = msgspec.structs.replace(hold, withheld=withheld, withheld_count=hold.withheld_count + 1)
         self._tag(name, PushWithheld, msgspec.structs.replace(tag, hold=held), arrival.origin)
 

@@ -1,7 +1,7 @@
 """The requests that may be refused, spelled as OpenShift's objects on the wire (`kind` selects one).
 
-Unknown fields are ignored inside `metadata` and `image`, since registries send server-set ones;
-elsewhere they are faults. The classes keep to verb + noun, the wire to OpenShift's kinds.
+The classes keep to verb + noun, the wire to OpenShift's kinds. A field that is not theirs is a fault,
+except in `metadata` and `image`.
 """
 
 from __future__ import annotations
@@ -10,57 +10,19 @@ from typing import Any
 
 import msgspec
 
-from tagstack.domain.events import ImportPolicy, ObjectReference, ReferencePolicy
-
-
-class Wire(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
-    """An object of the wire in which unknown fields are ignored."""
-
-
-class Metadata(Wire):
-    """The part of Kubernetes' ObjectMeta that tagstack reads."""
-
-    name: str = ""
-    namespace: str = ""
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    resource_version: str = ""
-    uid: str = ""
-
-
-class Layer(Wire):
-    """One layer of an image; layers are a list, duplicates are legal. `size` in bytes."""
-
-    name: str = ""
-    size: int = 0
-    media_type: str = ""
-
-
-class ChildManifest(Wire):
-    """One child of a manifest list. `manifest_size` in bytes."""
-
-    digest: str = ""
-    media_type: str = ""
-    manifest_size: int = 0
-    architecture: str = ""
-    os: str = ""
-    variant: str = ""
-
-
-class Image(Wire):
-    """OpenShift's Image, as sent."""
-
-    metadata: Metadata = msgspec.field(default_factory=Metadata)
-    docker_image_reference: str = ""
-    docker_image_metadata: dict[str, Any] | None = None
-    docker_image_metadata_version: str = ""
-    docker_image_manifest: str = ""
-    docker_image_manifest_media_type: str = ""
-    docker_image_config: str = ""
-    docker_image_layers: list[Layer] | None = None
-    docker_image_manifests: list[ChildManifest] | None = None
-    docker_image_signatures: list[str] | None = None
-    signatures: list[dict[str, Any]] | None = None
+from tagstack.domain.events import ObjectReference
+from tagstack.domain.objects import (
+    ChildManifest,
+    Image,
+    ImageStreamSpec,
+    ImageStreamStatus,
+    Layer,
+    Metadata,
+    RollbackTarget,
+    StatusTag,
+    TagReference,
+    Wire,
+)
 
 
 class Command(Wire, tag_field="kind", forbid_unknown_fields=True):
@@ -85,56 +47,41 @@ class MapImage(TagCommand, tag="ImageStreamMapping"):
     tag: str = ""
 
 
-class TagReference(Wire, forbid_unknown_fields=True):
-    """OpenShift's TagReference: the wish for a tag. `generation` 0 asks for another import."""
-
-    name: str = ""
-    annotations: dict[str, str] | None = None
-    source: ObjectReference | None = msgspec.field(default=None, name="from")
-    reference: bool | None = None
-    generation: int | None = None
-    import_policy: ImportPolicy = ImportPolicy()
-    reference_policy: ReferencePolicy | None = None
-
-
 class ConfigureTag(TagCommand, tag="ImageStreamTag"):
-    """Create or replace the spec of a tag. The server-set fields of a read-back object are ignored."""
+    """Create or replace the spec of a tag, or only create it (`createOnly`).
+
+    The server-set fields of a read-back object are ignored.
+    """
 
     tag: TagReference | None = None
+    create_only: bool = False
     generation: int | None = None
     lookup_policy: dict[str, Any] | None = None
     conditions: list[Any] | None = None
     image: Any = None
+    entry: Any = None
+    hold: Any = None
 
 
-class LookupPolicy(Wire, forbid_unknown_fields=True):
-    """Whether bare names in the namespace resolve to this image stream."""
+class PutImageTag(TagCommand, tag="ImageTag"):
+    """Create or replace the spec of a tag, or remove it (no `spec`); the history stays.
 
-    local: bool = False
+    A read-back `status` has to be sent back as it is now; `image` and `hold` are ignored.
+    """
 
-
-class ImageStreamSpec(Wire, forbid_unknown_fields=True):
-    """OpenShift's ImageStreamSpec."""
-
-    lookup_policy: LookupPolicy = msgspec.field(default_factory=LookupPolicy)
-    docker_image_repository: str = ""
-    tags: list[TagReference] | None = None
+    spec: TagReference | None = None
+    create_only: bool = False
+    status: StatusTag | None = None
+    image: Any = None
+    hold: Any = None
 
 
 class PutImageStream(Command, tag="ImageStream"):
-    """Create or replace an image stream. `status` of a read-back object is ignored."""
+    """Create or replace an image stream, or only create it. `status` of a read-back object is not taken over."""
 
     spec: ImageStreamSpec = msgspec.field(default_factory=ImageStreamSpec)
-    status: Any = None
-
-
-class RollbackTarget(Wire, forbid_unknown_fields=True):
-    """Which earlier entry to return to; at most one is set, none means one step."""
-
-    steps: int | None = None
-    stack_position: int | None = None
-    image: str | None = None
-    time: str | None = None
+    create_only: bool = False
+    status: ImageStreamStatus | None = None
 
 
 class RollbackTag(TagCommand):
@@ -207,6 +154,7 @@ class AnnotateImage(Command, tag="ImageAnnotations"):
 AnyCommand = (
     MapImage
     | ConfigureTag
+    | PutImageTag
     | PutImageStream
     | RollbackTag
     | HoldTag

@@ -22,6 +22,7 @@ from tagstack.domain.commands import (
     MapImage,
     PromoteTag,
     PutImageStream,
+    PutImageTag,
     ReleaseTag,
     RollbackTag,
     TagCommand,
@@ -35,9 +36,11 @@ from tagstack.domain.events import (
 )
 from tagstack.domain.following import FollowTag, follow
 from tagstack.domain.image_stream import ImageStream
+from tagstack.domain.image_tags import put_image_tag
 from tagstack.domain.mapping import map_image, recorded
 from tagstack.domain.names import ImageStreamName, split_tag
 from tagstack.domain.rollback import rollback
+from tagstack.domain.sources import source_tag
 from tagstack.domain.spec_tags import configure_tag, put_image_stream
 
 NAMESPACE_MISMATCH = "the namespace of the provided object does not match the namespace sent on the request"
@@ -109,7 +112,7 @@ def _release_tag(command: ReleaseTag, changes: Changes, facts: lookups.Facts) ->
 
 def _promote_tag(command: PromoteTag, changes: Changes, facts: lookups.Facts) -> None:
     assert command.source is not None, "validated: a promotion has a source"
-    source = lookups.source_tag(command.source, changes.state.name)
+    source = source_tag(command.source, changes.state.name)
     if source.image_stream == changes.state.name:
         entry = changes.tag(source.tag).head
     else:
@@ -133,6 +136,7 @@ _Handler = Callable[[Any, Changes, lookups.Facts], None]
 _HANDLERS: dict[type, tuple[_Handler, str]] = {
     MapImage: (map_image, "mapping"),
     ConfigureTag: (configure_tag, "tag"),
+    PutImageTag: (put_image_tag, "tag"),
     PutImageStream: (put_image_stream, "tag"),
     RollbackTag: (rollback, "rollback"),
     HoldTag: (_hold_tag, "tag"),

@@ -34,6 +34,7 @@ def delete_tag(command: DeleteTag, changes: Changes, facts: Facts) -> None:
             f'"{pattern}": once set they are neither moved nor deleted'
         )
     changes.delete(name)
+    changes.complete_generations()
 
 
 def delete_image_stream(command: DeleteImageStream, changes: Changes, facts: Facts) -> None:

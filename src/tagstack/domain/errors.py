@@ -9,7 +9,9 @@ TagstackError
 │   ├── Conflict           409  another head, a hold, an ambiguous prefix
 │   ├── TooLarge           413  a body or a result over its limit
 │   ├── Invalid            422  broken rules, every one of them in `causes`
-│   └── TooManyRequests    429  a bounded queue is full; try again later
+│   ├── TooManyRequests    429  a bounded queue is full; try again later
+│   ├── Cancelled          499  the one who asked took it back
+│   └── Timeout            504  a limit on time ran out
 ├── Unavailable            503  the log did not answer; nothing is known to have happened
 ├── StaleState             another writer was faster; reload and decide again
 └── UnknownOutcome         no ack, or one that says `duplicate`; reload and look for the command
@@ -20,6 +22,7 @@ from __future__ import annotations
 import msgspec
 
 API_GROUP = "image.openshift.io"
+VALUE_LENGTH_MAX = 256  # characters of a wrong value that a message repeats
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -46,11 +49,14 @@ class Fault(msgspec.Struct, frozen=True):
                 return f"Unsupported value: {_quoted(self.value)}: {self.detail}"
             case "TooLong":
                 return f"Too long: {self.detail}"
+        if self.value is msgspec.UNSET:
+            return f"Invalid value: {self.detail}"
         return f"Invalid value: {_quoted(self.value)}: {self.detail}"
 
 
 def _quoted(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    quoted = msgspec.json.encode(value).decode()
+    return quoted if len(quoted) <= VALUE_LENGTH_MAX else f"{quoted[:VALUE_LENGTH_MAX]}..."
 
 
 class TagstackError(Exception):
@@ -63,10 +69,11 @@ class Refused(TagstackError):
     reason = "InternalError"
     code = 500
 
-    def __init__(self, message: str, faults: tuple[Fault, ...] = ()) -> None:
+    def __init__(self, message: str, faults: tuple[Fault, ...] = (), about: tuple[str, str] = ("", "")) -> None:
         super().__init__(message)
         self.message = message
         self.faults = faults
+        self.resource, self.name = about  # what it is about: a kind or a plural resource, and a name
 
 
 class BadRequest(Refused):
@@ -89,7 +96,7 @@ class NotFound(Refused):
     @classmethod
     def of(cls, resource: str, name: str) -> NotFound:
         """Return the error worded as Kubernetes does; `resource` is plural, as in `imagestreams`."""
-        return cls(f'{resource}.{API_GROUP} "{name}" not found')
+        return cls(f'{resource}.{API_GROUP} "{name}" not found', about=(resource, name))
 
 
 class AlreadyExists(Refused):
@@ -100,7 +107,7 @@ class AlreadyExists(Refused):
     @classmethod
     def of(cls, resource: str, name: str) -> AlreadyExists:
         """Return the error worded as Kubernetes does."""
-        return cls(f'{resource}.{API_GROUP} "{name}" already exists')
+        return cls(f'{resource}.{API_GROUP} "{name}" already exists', about=(resource, name))
 
 
 class Conflict(Refused):
@@ -125,7 +132,7 @@ class Invalid(Refused):
         """Return the error worded as Kubernetes does, for an object of `kind` called `name`."""
         told = [f"{fault.field}: {fault.message}" for fault in faults]
         listed = told[0] if len(told) == 1 else "[" + ", ".join(told) + "]"
-        return cls(f'{kind}.{API_GROUP} "{name}" is invalid: {listed}', tuple(faults))
+        return cls(f'{kind}.{API_GROUP} "{name}" is invalid: {listed}', tuple(faults), (kind, name))
 
 
 class TooManyRequests(Refused):
@@ -136,6 +143,18 @@ class TooManyRequests(Refused):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Cancelled(Refused):
+    """The one who asked took it back."""
+
+    reason, code = "Cancelled", 499
+
+
+class Timeout(Refused):
+    """A limit on time ran out; the message names the limit and its setting."""
+
+    reason, code = "Timeout", 504
 
 
 class Unavailable(TagstackError):

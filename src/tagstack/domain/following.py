@@ -11,8 +11,9 @@ import msgspec
 from tagstack.domain.changes import Arrival, Changes
 from tagstack.domain.events import Head, ObjectReference, TagSpec
 from tagstack.domain.image_stream import FOLLOW
-from tagstack.domain.lookups import Facts, source_tag
+from tagstack.domain.lookups import Facts
 from tagstack.domain.names import ImageStreamName, TagName
+from tagstack.domain.sources import source_tag
 from tagstack.domain.spec_tags import rewritten
 
 HOPS_MAX = 16

@@ -20,6 +20,7 @@ from tagstack.domain.events import (
     TagSpec,
 )
 from tagstack.domain.names import ImageStreamName
+from tagstack.domain.sources import alias_source
 
 PROTECTED_TAGS = "tagstack.dev/protected-tags"
 FOLLOW = "tagstack.dev/follow"
@@ -48,6 +49,7 @@ class ImageStream(msgspec.Struct):
 
     `time` is the newest event's time; no later event may carry an earlier one. While a deleted image
     stream still has tags, their `tag_deleted` events are owed and come before anything else.
+    `aliases` is the source of every tag that follows another one live.
     """
 
     name: ImageStreamName
@@ -60,6 +62,7 @@ class ImageStream(msgspec.Struct):
     lookup_local: bool = False
     docker_image_repository: str = ""
     tags: dict[str, Tag] = {}
+    aliases: dict[str, str] = {}
     position: int = 0
     time: str = ""
     last_event: ImageStreamEvent | None = None
@@ -102,6 +105,7 @@ def load(name: ImageStreamName, events: Iterable[tuple[int, Event]]) -> ImageStr
 def _evolve_image_stream(state: ImageStream, event: ImageStreamEvent) -> None:
     if event.uid != state.uid:
         state.tags.clear()
+        state.aliases.clear()
     state.exists = not isinstance(event, ImageStreamDeleted)
     state.uid, state.created = event.uid, event.created
     state.generation = event.generation
@@ -122,4 +126,8 @@ def _evolve_tag(state: ImageStream, event: TagEvent, position: int) -> None:
         state.tags.pop(event.tag, None)
     else:
         state.tags[event.tag] = tag
+    if source := alias_source(event.spec, state.name):
+        state.aliases[event.tag] = source
+    else:
+        state.aliases.pop(event.tag, None)
     state.generation = max(state.generation, event.generation)

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from tagstack.domain import images, pull_spec
-from tagstack.domain.commands import ChildManifest, Image, SignImage
+from tagstack.domain.commands import SignImage
 from tagstack.domain.errors import Fault
 from tagstack.domain.names import IMAGE_NAME_LENGTH_MAX, is_digest
+from tagstack.domain.objects import ChildManifest, Image
 
 LAYERS_MAX = 1_000
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
@@ -19,7 +20,8 @@ _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-
 def image_faults(image: Image, prefix: str = "", *, internal_registry: str = "") -> list[Fault]:
     """Return every rule an image breaks; `prefix` is put before the fields, as in `image.`."""
     faults = name_faults(images.image_name(image), f"{prefix}metadata.name")
-    faults += _reference_faults(image.docker_image_reference, f"{prefix}dockerImageReference", internal_registry)
+    if image.docker_image_reference or not internal_registry:
+        faults += pull_spec_faults(image.docker_image_reference, f"{prefix}dockerImageReference")
     faults += _blob_faults(image, prefix)
     if image.docker_image_layers and image.docker_image_manifests:
         detail = "dockerImageLayers should not be set when dockerImageManifests is set"
@@ -88,14 +90,14 @@ def signature_faults(signature: SignImage) -> list[Fault]:
 
 
 def _condition_faults(signature: SignImage) -> list[Fault]:
+    """Return what is wrong with the conditions, and with claims that nothing trusted stands for."""
     states: dict[str, Any] = {str(each.get("type")): each.get("status") for each in signature.conditions or []}
     faults = [
-        Fault("conditions", "Invalid", f'missing "{wanted}" condition type', sorted(states))
-        for wanted in ("Trusted", "ForImage")
-        if states and wanted not in states
+        Fault("conditions", "Invalid", f'missing "{missing}" condition type', sorted(states))
+        for missing, present in (("ForImage", "Trusted"), ("Trusted", "ForImage"))
+        if present in states and missing not in states
     ]
-    unknown = not states or any(states.get(kind) == "Unknown" for kind in ("Trusted", "ForImage"))
-    if unknown and not faults:
+    if states.get("Trusted", "Unknown") == "Unknown":
         told = {
             "imageIdentity": signature.image_identity,
             "signedClaims": signature.signed_claims,
@@ -103,13 +105,14 @@ def _condition_faults(signature: SignImage) -> list[Fault]:
             "issuedTo": signature.issued_to,
         }
         detail = "must be unset for unknown signature state"
-        faults = [Fault(field, "Invalid", detail, value) for field, value in told.items() if value]
+        faults += [Fault(field, "Invalid", detail, value) for field, value in told.items() if value]
     return faults
 
 
-def _reference_faults(reference: str, field: str, internal_registry: str) -> list[Fault]:
+def pull_spec_faults(reference: str, field: str) -> list[Fault]:
+    """Return what is wrong with a pull spec that has to be there."""
     if not reference:
-        return [] if internal_registry else [Fault(field, "Required")]
+        return [Fault(field, "Required")]
     try:
         pull_spec.parse(reference)
     except pull_spec.PullSpecError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tagstack.domain.commands import ChildManifest, Image, Layer
+from tagstack.domain.objects import ChildManifest, Image, Layer
 
 LAYERS_ORDER = "image.openshift.io/dockerLayersOrder"
 MANIFEST_STORED = "image.openshift.io/manifestBlobStored"

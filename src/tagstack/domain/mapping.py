@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tagstack.domain import images, lookups
 from tagstack.domain.changes import Arrival, Changes
-from tagstack.domain.commands import Image, MapImage
+from tagstack.domain.commands import MapImage
 from tagstack.domain.errors import NotFound
 from tagstack.domain.events import EVENT_VERSION, ImageRecorded
+from tagstack.domain.objects import Image
 
 
 def map_image(command: MapImage, changes: Changes, facts: lookups.Facts) -> None:

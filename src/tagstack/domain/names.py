@@ -12,6 +12,7 @@ NAMESPACE_LENGTH_MAX = 63
 IMAGE_STREAM_LENGTH_MAX = 63
 ACTOR_LENGTH_MAX = 253
 IMAGE_NAME_LENGTH_MAX = 63
+DEFAULT_TAG = "latest"
 
 IMAGE_STREAM_PATTERN = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
 _NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
@@ -95,20 +96,56 @@ def tag_faults(tag: str, field: str = "tag") -> list[Fault]:
     return [] if is_tag(tag) else [Fault(field, "Invalid", TAG_RULE, tag)]
 
 
-def split_tag(name: str) -> tuple[str, str]:
-    """Split `stream:tag`. Raises BadRequest worded as OpenShift's."""
+class SplitError(ValueError):
+    """A name of two parts does not have them; the message is OpenShift's."""
+
+
+def parse_tag_name(name: str) -> tuple[str, str]:
+    """Return the image stream and tag in `stream:tag`. Raises SplitError."""
+    if "@" in name:
+        raise SplitError(f'"{name}" is an image stream image, not an image stream tag')
     parts = name.split(":")
-    if len(parts) != 2 or not all(parts):
-        raise BadRequest("ImageStreamTags must be retrieved with <name>:<tag>")
+    if len(parts) != 2:
+        raise SplitError(f'expected exactly one : delimiter in the istag "{name}"')
+    if not all(parts):
+        raise SplitError(f'image stream tag name "{name}" must have a name and a tag')
     return parts[0], parts[1]
+
+
+def parse_image_name(name: str) -> tuple[str, str]:
+    """Return the image stream and image in `stream@image`. Raises SplitError."""
+    parts = name.split("@")
+    if len(parts) != 2:
+        raise SplitError(f'expected exactly one @ in the isimage name "{name}"')
+    if not all(parts):
+        raise SplitError(f'image stream image name "{name}" must have a name and ID')
+    return parts[0], parts[1]
+
+
+def split_tag(name: str) -> tuple[str, str]:
+    """Split `stream:tag` as given in a request. Raises BadRequest worded as OpenShift's."""
+    try:
+        return parse_tag_name(name)
+    except SplitError as error:
+        raise BadRequest("ImageStreamTags must be retrieved with <name>:<tag>") from error
 
 
 def split_image(name: str) -> tuple[str, str]:
-    """Split `stream@image`. Raises BadRequest worded as OpenShift's."""
-    parts = name.split("@")
-    if len(parts) != 2 or not all(parts):
-        raise BadRequest("ImageStreamImages must be retrieved with <name>@<id>")
-    return parts[0], parts[1]
+    """Split `stream@image` as given in a request. Raises BadRequest worded as OpenShift's."""
+    try:
+        return parse_image_name(name)
+    except SplitError as error:
+        raise BadRequest("ImageStreamImages must be retrieved with <name>@<id>") from error
+
+
+def join_tag(image_stream: str, tag: str) -> str:
+    """Return `stream:tag`; no tag means latest."""
+    return f"{image_stream}:{tag or DEFAULT_TAG}"
+
+
+def join_image(image_stream: str, image: str) -> str:
+    """Return `stream@image`."""
+    return f"{image_stream}@{image}"
 
 
 def image_matches(image: str, prefix: str) -> bool:

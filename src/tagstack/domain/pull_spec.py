@@ -85,6 +85,10 @@ class PullSpec(msgspec.Struct, frozen=True):
         """Return it without the tag where there is a digest."""
         return self.replace(tag="") if self.id else self
 
+    def canonical_repository(self) -> str:
+        """Return the repository in full: registry, namespace and name, the Hub's spelled out."""
+        return self.repository().client_defaults().name_string()
+
     def means(self, other: PullSpec) -> bool:
         """Return whether two pull specs mean the same to a Docker client."""
         return self.client_defaults() == other.client_defaults()

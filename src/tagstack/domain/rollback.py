@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from tagstack.domain import stack
 from tagstack.domain.changes import Arrival, Changes
-from tagstack.domain.commands import RollbackTag, RollbackTarget
+from tagstack.domain.commands import RollbackTag
 from tagstack.domain.errors import NotFound
 from tagstack.domain.lookups import Facts
 from tagstack.domain.names import split_tag
+from tagstack.domain.objects import RollbackTarget
 from tagstack.domain.stack import Entry
 from tagstack.domain.times import canonical
 

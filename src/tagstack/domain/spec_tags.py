@@ -10,34 +10,45 @@ import msgspec
 
 from tagstack.domain import lookups
 from tagstack.domain.changes import Arrival, Changes
-from tagstack.domain.commands import ConfigureTag, PutImageStream, TagReference
-from tagstack.domain.errors import Conflict, Fault, Invalid, NotFound
-from tagstack.domain.events import ObjectReference, ReferencePolicy, TagSpec
+from tagstack.domain.commands import ConfigureTag, PutImageStream
+from tagstack.domain.errors import AlreadyExists, BadRequest, Conflict, Fault, Invalid, NotFound
+from tagstack.domain.events import ObjectReference
 from tagstack.domain.names import TagName, split_tag
+from tagstack.domain.objects import TagReference
+from tagstack.domain.sources import source_image, source_tag
 
 
 def configure_tag(command: ConfigureTag, changes: Changes, facts: lookups.Facts) -> None:
-    """Create or replace the spec of one tag; without `tag` only its annotations."""
+    """Create or replace the spec of one tag; without `tag` only its annotations.
+
+    Raises: BadRequest where there is nothing to annotate, AlreadyExists, Conflict, Invalid.
+    """
     name, tag = split_tag(command.metadata.name)
-    _check_version(command.metadata.resource_version, changes, name)
+    check_version(command.metadata.resource_version, changes, name)
+    spec = changes.tag(tag).spec if changes.exists else None
+    if command.create_only:
+        if spec is not None:
+            raise AlreadyExists.of("imagestreamtags", command.metadata.name)
+    elif changes.exists:
+        _check_labels(command, changes)
     changes.create()
-    reference = command.tag
+    if command.create_only and command.tag is None:
+        return
+    reference = lookups.reference_of(command, spec)
     if reference is None:
-        spec = changes.tag(tag).spec
-        if spec is None or command.metadata.annotations is None:
-            return
-        reference = _reference_of(spec)
-    if command.metadata.annotations is not None:
-        reference = msgspec.structs.replace(reference, annotations=command.metadata.annotations)
-    _check_circle(tag, reference, changes, facts, "tag.from.name")
-    if _put_spec(tag, reference, changes):
-        _to_status(tag, changes, facts, "tag.from.name")
+        raise BadRequest(
+            f"imagestreamtag {tag} is not a spec tag in imagestream {changes.state.name}, cannot be updated"
+        )
+    check_circle(tag, reference, changes, facts, "tag.from.name")
+    if put_spec(tag, reference, changes):
+        to_status(tag, changes, facts, "tag.from.name")
+    changes.complete_generations()
 
 
 def put_image_stream(command: PutImageStream, changes: Changes, facts: lookups.Facts) -> None:
     """Create or replace an image stream: its metadata, policies and every spec tag."""
     name = command.metadata.name
-    _check_version(command.metadata.resource_version, changes, name)
+    check_version(command.metadata.resource_version, changes, name)
     if command.metadata.uid not in ("", changes.uid):
         raise Conflict(
             f"Precondition failed: UID in precondition: {command.metadata.uid}, UID in object: {changes.uid}"
@@ -48,6 +59,8 @@ def put_image_stream(command: PutImageStream, changes: Changes, facts: lookups.F
         "lookup_local": command.spec.lookup_policy.local,
         "docker_image_repository": command.spec.docker_image_repository,
     }
+    if changes.exists and command.create_only:
+        raise AlreadyExists.of("imagestreams", name)
     if changes.exists:
         changes.update(**given)
     else:
@@ -58,50 +71,26 @@ def put_image_stream(command: PutImageStream, changes: Changes, facts: lookups.F
             changes.raise_generation()
             changes.configure(tag, None)
     for tag, reference in wanted.items():
-        _check_circle(tag, reference, changes, facts, f"spec.tags[{tag}].from.name")
-    touched = [tag for tag in sorted(wanted) if _put_spec(tag, wanted[tag], changes)]
+        check_circle(tag, reference, changes, facts, f"spec.tags[{tag}].from.name")
+    touched = [tag for tag in sorted(wanted) if put_spec(tag, wanted[tag], changes)]
+    changes.complete_generations()
     for tag in touched:
-        _to_status(tag, changes, facts, f"spec.tags[{tag}].from.name")
+        to_status(tag, changes, facts, f"spec.tags[{tag}].from.name")
 
 
-def reference_changed(old: TagSpec | None, new: TagSpec, namespace: str) -> bool:
-    """Return whether a new spec names another source, so that the tag has to move.
-
-    Source: tagRefChanged, which does not compare `from.kind`; here it is compared.
-    """
-    if new.source is None or not (new.source.kind or new.source.name):
-        return False
-    if old is None or old.source is None:
-        return True
-    identity = [
-        (spec.source.kind, spec.source.namespace or namespace, spec.source.name) for spec in (old, new) if spec.source
-    ]
-    return (
-        identity[0] != identity[1]
-        or old.reference != new.reference
-        or old.import_policy.import_mode != new.import_policy.import_mode
-    )
-
-
-def _put_spec(tag: str, reference: TagReference, changes: Changes) -> bool:
+def put_spec(tag: str, reference: TagReference, changes: Changes) -> bool:
     """Store a spec that differs; return whether the tag has to look for its image again."""
     old = changes.tag(tag).spec
-    new = TagSpec(
-        source=reference.source,
-        reference=bool(reference.reference),
-        generation=old.generation if old else None,
-        import_policy=reference.import_policy,
-        reference_policy=reference.reference_policy or ReferencePolicy(),
-        annotations=reference.annotations or {},
-    )
-    again = old is not None and reference.generation == 0 and bool(old.generation)
-    if old == new and new.generation is not None and not again:
+    wish = lookups.wish_of(reference)
+    new = msgspec.structs.replace(wish, generation=old.generation if old else None)
+    if old == new and not lookups.asks_again(old, wish):
         return False
     changes.configure(tag, msgspec.structs.replace(new, generation=changes.raise_generation()))
-    return again or reference_changed(old, new, changes.state.name.namespace)
+    return lookups.reference_changed(old, wish, changes.state.name.namespace)
 
 
-def _to_status(tag: str, changes: Changes, facts: lookups.Facts, field: str) -> None:
+def to_status(tag: str, changes: Changes, facts: lookups.Facts, field: str) -> None:
+    """Let the image that a tag's spec names arrive at the tag; `field` names the reference in faults."""
     spec = changes.tag(tag).spec
     source = spec.source if spec else None
     if spec is None or source is None:
@@ -116,7 +105,7 @@ def _to_status(tag: str, changes: Changes, facts: lookups.Facts, field: str) -> 
 
 
 def _from_tag(tag: str, source: ObjectReference, changes: Changes, facts: lookups.Facts, field: str) -> None:
-    wanted = lookups.source_tag(source, changes.state.name)
+    wanted = source_tag(source, changes.state.name)
     if wanted.image_stream == changes.state.name:
         _check_cycle(tag, changes, field)
         head, origin = changes.tag(wanted.tag).head, "alias"
@@ -134,7 +123,7 @@ def _from_tag(tag: str, source: ObjectReference, changes: Changes, facts: lookup
 
 
 def _from_image(tag: str, source: ObjectReference, changes: Changes, facts: lookups.Facts) -> None:
-    image_stream, prefix = lookups.source_image(source, changes.state.name)
+    image_stream, prefix = source_image(source, changes.state.name)
     entry = facts.images[(image_stream, prefix)]
     changes.move(tag, Arrival(entry.head.image, entry.head.pull_spec, "tag"))
 
@@ -148,11 +137,11 @@ def rewritten(pull_spec: str, source: TagName, changes: Changes) -> str:
     return pull_spec
 
 
-def _check_circle(tag: str, reference: TagReference, changes: Changes, facts: lookups.Facts, field: str) -> None:
+def check_circle(tag: str, reference: TagReference, changes: Changes, facts: lookups.Facts, field: str) -> None:
     """Refuse to follow a tag that already follows this one, over however many others."""
     if not facts.chains or reference.source is None:
         return
-    own, source = TagName(changes.state.name, tag), lookups.source_tag(reference.source, changes.state.name)
+    own, source = TagName(changes.state.name, tag), source_tag(reference.source, changes.state.name)
     chain = facts.chains.get(source, [])
     if own in chain:
         circle = " -> ".join(str(name) for name in (own, source, *chain))
@@ -171,18 +160,16 @@ def _check_cycle(tag: str, changes: Changes, field: str) -> None:
         source = changes.alias_source(source)
 
 
-def _reference_of(spec: TagSpec) -> TagReference:
-    return TagReference(
-        annotations=spec.annotations,
-        source=spec.source,
-        reference=spec.reference,
-        generation=spec.generation,
-        import_policy=spec.import_policy,
-        reference_policy=spec.reference_policy,
-    )
+def _check_labels(command: ConfigureTag, changes: Changes) -> None:
+    """Raise Invalid where a request would change the labels, which are the image stream's."""
+    labels = command.metadata.labels
+    if labels is not None and labels != changes.state.labels:
+        fault = Fault("metadata", "Invalid", "may not update fields other than metadata.annotations", "")
+        raise Invalid.of("ImageStreamTag", command.metadata.name, [fault])
 
 
-def _check_version(version: str, changes: Changes, name: str) -> None:
+def check_version(version: str, changes: Changes, name: str) -> None:
+    """Raise Conflict where a request is about another state than the present one, NotFound where there is none."""
     if not version:
         return
     if not changes.exists:

@@ -57,6 +57,11 @@ def fold_tags(events: Iterable[tuple[int, Event]]) -> dict[str, list[Entry]]:
     return stacks
 
 
+def head_changed(old: str | None, new: str | None) -> tuple[bool, bool]:
+    """Return whether a tag points elsewhere, and whether it points nowhere any more; None is no image."""
+    return old != new, old is not None and new is None
+
+
 def images(stacks: Iterable[list[Entry]]) -> dict[str, Entry]:
     """Return every image of some stacks with the newest entry that holds it."""
     found: dict[str, Entry] = {}

@@ -13,24 +13,25 @@ from tagstack.domain.commands import (
     AnyCommand,
     ConfigureTag,
     DeleteImageStream,
-    Image,
     MapImage,
     PromoteTag,
     PutImageStream,
+    PutImageTag,
     RecordImage,
     RollbackTag,
     SignImage,
-    TagReference,
 )
 from tagstack.domain.errors import BadRequest, Fault, Invalid
 from tagstack.domain.events import ObjectReference
-from tagstack.domain.image_validation import image_faults, name_faults, signature_faults
+from tagstack.domain.image_validation import image_faults, name_faults, pull_spec_faults, signature_faults
 from tagstack.domain.names import image_stream_faults, namespace_faults, split_tag, tag_faults
+from tagstack.domain.objects import Image, ImageStreamStatus, TagReference
 from tagstack.domain.times import canonical
 
 SPEC_TAGS_MAX = 900
 KINDS = "valid values are 'DockerImage', 'ImageStreamImage', 'ImageStreamTag'"
 SOURCE_FORM = "must be of the form <tag>, <repo>:<tag>, <id>, or <repo>@<id>"
+SOURCE_OR_ANNOTATIONS = "a tag without a source has annotations at least"
 IMPORT_MODES = ("", "Legacy", "PreserveOriginal")
 
 
@@ -48,6 +49,8 @@ def faults(command: AnyCommand, *, internal_registry: str = "") -> list[Fault]:
             return _mapping_faults(command, internal_registry)
         case ConfigureTag():
             return _configure_faults(command)
+        case PutImageTag():
+            return _image_tag_faults(command)
         case PutImageStream():
             return image_stream_object_faults(command)
         case DeleteImageStream():
@@ -68,9 +71,9 @@ def faults(command: AnyCommand, *, internal_registry: str = "") -> list[Fault]:
 
 
 def _mapping_faults(command: MapImage, internal_registry: str) -> list[Fault]:
-    found = (
-        image_stream_faults(command.metadata.name) if command.metadata.name else [Fault("metadata.name", "Required")]
-    )
+    found = image_stream_faults(command.metadata.name)
+    if not command.metadata.name:  # OpenShift names all three
+        found += [Fault("name", "Required"), Fault("dockerImageRepository", "Required")]
     found += tag_faults(command.tag)
     if command.image is None:
         return [*found, Fault("image", "Required")]
@@ -89,14 +92,26 @@ def _configure_faults(command: ConfigureTag) -> list[Fault]:
     found = _tag_name_faults(command.metadata.name)
     if command.tag is None:
         return found
-    found += reference_faults(command.tag, "tag")
-    if command.tag.source is None and command.tag.annotations is None:
-        found.append(Fault("tag.from", "Required", "a tag without a source has annotations at least"))
     theirs, ours = command.tag.annotations, command.metadata.annotations
+    found += reference_faults(command.tag, "tag")
+    if command.tag.source is None and not (theirs or ours):
+        found.append(Fault("tag.from", "Required", SOURCE_OR_ANNOTATIONS))
     if theirs and ours is not None and theirs != ours:
         detail = "tag annotations must not be provided or must be equal to the object meta annotations"
         found.append(Fault("tag.annotations", "Invalid", detail, theirs))
     return found
+
+
+def _image_tag_faults(command: PutImageTag) -> list[Fault]:
+    found = _tag_name_faults(command.metadata.name)
+    spec = command.spec
+    if spec is None:
+        return found
+    if spec.name and spec.name != command.metadata.name.partition(":")[2]:
+        found.append(Fault("spec.name", "Invalid", "must match image tag name", spec.name))
+    if spec.source is None and not spec.annotations:
+        found.append(Fault("spec.from", "Required", SOURCE_OR_ANNOTATIONS))
+    return found + reference_faults(spec, "spec")
 
 
 def image_stream_object_faults(command: PutImageStream) -> list[Fault]:
@@ -110,6 +125,16 @@ def image_stream_object_faults(command: PutImageStream) -> list[Fault]:
     for tag in tags:
         field = f"spec.tags[{tag.name}]"
         found += tag_faults(tag.name, f"{field}.name") + reference_faults(tag, field)
+    return found + (_status_faults(command.status) if command.status else [])
+
+
+def _status_faults(status: ImageStreamStatus) -> list[Fault]:
+    """Return what is wrong with a history that was sent back: every entry has a pull spec."""
+    found = []
+    for tag in status.tags or []:
+        for index, item in enumerate(tag.items or []):
+            field = f"status.tags[{tag.tag}].items[{index}].dockerImageReference"
+            found += pull_spec_faults(item.docker_image_reference, field)
     return found
 
 
@@ -131,7 +156,7 @@ def reference_faults(reference: TagReference, field: str) -> list[Fault]:
     found = _source_faults(reference.source, f"{field}.from") if reference.source is not None else []
     policy = reference.import_policy
     kind = reference.source.kind if reference.source else ""
-    if policy.scheduled and kind != "DockerImage":
+    if policy.scheduled and kind in ("ImageStreamTag", "ImageStreamImage"):
         detail = "only tags pointing to Docker repositories may be scheduled for background import"
         found.append(Fault(f"{field}.importPolicy.scheduled", "Invalid", detail, policy.scheduled))
     if policy.import_mode not in IMPORT_MODES:

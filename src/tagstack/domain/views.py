@@ -12,6 +12,7 @@ import msgspec
 
 from tagstack.domain.events import Head, Hold, ImageRecorded, TagSpec
 from tagstack.domain.image_stream import ImageStream, Tag
+from tagstack.domain.resolution import pull_spec_of
 from tagstack.domain.stack import Entry
 
 API_VERSION = "image.openshift.io/v1"
@@ -129,10 +130,13 @@ def image(recorded: ImageRecorded, annotations: dict[str, str], signatures: list
     return found
 
 
-def image_stream_tag(state: ImageStream, name: str, head: Head, found: dict[str, Any] | None) -> dict[str, Any]:
+def image_stream_tag(
+    state: ImageStream, name: str, head: Head, found: dict[str, Any] | None, registry: str = ""
+) -> dict[str, Any]:
     """Return OpenShift's ImageStreamTag: the head of a tag and its image.
 
-    The head's pull spec wins over the image's own; the spec tag's annotations are merged into both.
+    The head's pull spec wins over the image's own (a pull-through one where the policy is Local); the
+    spec tag's annotations are merged into both.
     """
     tag = state.tag(name)
     annotations = tag.spec.annotations if tag.spec else {}
@@ -156,7 +160,27 @@ def image_stream_tag(state: ImageStream, name: str, head: Head, found: dict[str,
     if tag.hold is not None:
         shown["hold"] = hold(tag.hold)
     if found is not None:
-        shown["image"] = _shown_image(found, annotations) | {"dockerImageReference": head.pull_spec}
+        shown["image"] = _shown_image(found, annotations) | {
+            "dockerImageReference": pull_spec_of(tag.spec, head, repository(state, registry))
+        }
+    return shown
+
+
+def image_tag(
+    state: ImageStream, name: str, entries: list[Entry], found: dict[str, Any] | None, registry: str = ""
+) -> dict[str, Any]:
+    """Return OpenShift's ImageTag: a tag's spec, its whole history, and its image if that is known."""
+    tag = state.tag(name)
+    meta = metadata(state) | {"name": f"{state.name.name}:{name}"}
+    shown: dict[str, Any] = {"kind": "ImageTag", "apiVersion": API_VERSION, "metadata": meta}
+    shown["spec"] = spec_tag(name, tag.spec) if tag.spec else None
+    shown["status"] = status_tag(name, tag, entries) if tag.head else None
+    if tag.hold is not None:
+        shown["hold"] = hold(tag.hold)
+    if found is not None and tag.head is not None:
+        shown["image"] = _shown_image(found, tag.spec.annotations if tag.spec else {}) | {
+            "dockerImageReference": pull_spec_of(tag.spec, tag.head, repository(state, registry))
+        }
     return shown
 
 
@@ -174,40 +198,3 @@ def _shown_image(found: dict[str, Any], annotations: dict[str, str]) -> dict[str
     meta = dict(shown["metadata"])
     merged = (meta.get("annotations") or {}) | annotations
     return shown | {"metadata": meta | ({"annotations": merged} if merged else {})}
-
-
-def history_rows(name: str, namespace: str, tag: str, entries: list[Entry], gone: str | None) -> list[dict[str, Any]]:
-    """Return the rows of the SQL relation `tag_history` of one tag, newest first.
-
-    `gone` is when the tag was deleted, None where it exists.
-    """
-    rows = []
-    newer: str | None = None
-    for stack_position, entry in enumerate(entries, 1):
-        head = entry.head
-        ends = [time for time in (newer, entry.ended) if time is not None]
-        if stack_position == 1 and gone is not None and not ends:
-            ends = [gone]
-        rows.append(
-            {
-                "namespace": namespace,
-                "image_stream": name,
-                "tag": tag,
-                "stack_position": stack_position,
-                "image": head.image,
-                "pull_spec": head.pull_spec,
-                "generation": head.generation,
-                "valid_from": head.since,
-                "valid_to": min(ends) if ends else None,
-                "origin": head.origin,
-                "actor": head.actor,
-                "reason": head.reason,
-                "cause": head.cause,
-                "caused_by": head.caused_by,
-                "restores": head.restores,
-                "deleted": gone,
-                "position": head.position,
-            }
-        )
-        newer = head.since
-    return rows

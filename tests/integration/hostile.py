@@ -1,0 +1,132 @@
+"""Statements of a hostile stranger, each with what must come of it.
+
+The outcome is the reason of the refusal with a word of its message, or the rows of a harmless answer.
+"""
+
+from __future__ import annotations
+
+SNAPSHOT = "{snapshot}"  # stands for the snapshot's path
+REFUSED = "BadRequest"
+TOO_LARGE = "RequestEntityTooLarge"
+
+NOT_ONE_SELECT = [
+    ("DROP TABLE events", "DROP"),
+    ("DELETE FROM events", "DELETE"),
+    ("TRUNCATE events", "DELETE"),
+    ("UPDATE events SET position = 0", "UPDATE"),
+    ("INSERT INTO events VALUES (1, 'x')", "INSERT"),
+    ("MERGE INTO events USING moves ON true WHEN MATCHED THEN DELETE", "MERGE_INTO"),
+    ("ALTER TABLE events ADD COLUMN x INT", "ALTER"),
+    ("COMMENT ON TABLE events IS 'x'", "ALTER"),
+    ("CREATE TABLE x (i INT)", "CREATE"),
+    ("CREATE TEMP TABLE x AS SELECT * FROM range(1000000000)", "CREATE"),
+    ("CREATE VIEW x AS SELECT 1", "CREATE"),
+    ("CREATE MACRO now() AS 1", "CREATE"),
+    ("CREATE SEQUENCE x", "CREATE"),
+    ("CREATE SECRET x (TYPE s3)", "CREATE"),
+    ("COPY events TO '/tmp/out.csv'", "COPY"),
+    ("COPY (SELECT 1) TO '{snapshot}'", "COPY"),
+    ("COPY events FROM '/etc/passwd'", "COPY"),
+    ("EXPORT DATABASE '/tmp/out'", "EXPORT"),
+    ("IMPORT DATABASE '/tmp/out'", "PRAGMA"),
+    ("ATTACH '/tmp/other.duckdb'", "ATTACH"),
+    ("ATTACH ':memory:' AS mine", "ATTACH"),
+    ("ATTACH 'http://127.0.0.1:1/x.duckdb'", "ATTACH"),
+    ("DETACH tagstack", "DETACH"),
+    ("USE memory", "SET"),
+    ("INSTALL httpfs", "LOAD"),
+    ("FORCE INSTALL httpfs FROM 'http://127.0.0.1:1'", "LOAD"),
+    ("LOAD '/tmp/evil.duckdb_extension'", "LOAD"),
+    ("UPDATE EXTENSIONS", "not allowed"),
+    ("SET threads = 64", "SET"),
+    ("SET memory_limit = '1TB'", "SET"),
+    ("SET VARIABLE x = 1", "SET"),
+    ("RESET lock_configuration", "SET"),
+    ("SET enable_external_access = true", "SET"),
+    ("PRAGMA database_list", "PRAGMA"),
+    ("PRAGMA enable_profiling", "PRAGMA"),
+    ("CALL pragma_version()", "CALL"),
+    ("CHECKPOINT", "CALL"),
+    ("VACUUM", "VACUUM"),
+    ("ANALYZE", "VACUUM"),
+    ("BEGIN", "TRANSACTION"),
+    ("COMMIT", "TRANSACTION"),
+    ("ROLLBACK", "TRANSACTION"),
+    ("PREPARE p AS SELECT 1", "PREPARE"),
+    ("EXECUTE p", "EXECUTE"),
+    ("SELECT 1; DROP TABLE events", "exactly one"),
+    ("COMMIT; DROP TABLE events; SELECT 1", "exactly one"),
+    ("", "exactly one"),
+    ("-- nothing", "exactly one"),
+]
+
+A_SELECT_THAT_MUST_NOT = [
+    ("WITH gone AS (DELETE FROM events RETURNING *) SELECT * FROM gone", "read-only"),
+    ("WITH more AS (INSERT INTO events VALUES (9, 'x') RETURNING *) SELECT * FROM more", "read-only"),
+    ("WITH less AS (UPDATE events SET namespace = 'x' RETURNING *) SELECT * FROM less", "read-only"),
+    ("EXPLAIN ANALYZE DELETE FROM events", "read-only"),
+    ("EXPLAIN ANALYZE INSERT INTO events VALUES (1, 'x')", "read-only"),
+    ("EXPLAIN ANALYZE COPY events TO '/tmp/out.csv'", "disabled"),
+    ("EXPLAIN ANALYZE COPY (SELECT 1) TO '{snapshot}'", "disabled"),
+    ("EXPLAIN ANALYZE COPY (SELECT 1) TO '{snapshot}.wal'", "disabled"),
+    ("SELECT * FROM query('DROP TABLE events')", "single SELECT"),
+    ("SELECT * FROM read_text('/etc/passwd')", "disabled"),
+    ("SELECT * FROM read_blob('/proc/self/environ')", "disabled"),
+    ("SELECT * FROM read_blob('{snapshot}')", "disabled"),
+    ("SELECT * FROM read_csv('/etc/passwd')", "disabled"),
+    ("SELECT * FROM read_json('/etc/passwd')", "disabled"),
+    ("SELECT * FROM read_parquet('/tmp/*.parquet')", "disabled"),
+    ("SELECT * FROM read_duckdb('/tmp/other.duckdb')", "disabled"),
+    ("SELECT * FROM glob('/home/*')", "disabled"),
+    ("SELECT * FROM sniff_csv('/etc/passwd')", "disabled"),
+    ("SELECT * FROM '/etc/passwd.csv'", "disabled"),
+    ("SELECT * FROM 'http://127.0.0.1:1/x.csv'", "disabled"),
+    ("SELECT * FROM read_csv('https://127.0.0.1:1/x.csv')", "disabled"),
+    ("SELECT * FROM read_parquet('s3://bucket/x.parquet')", "disabled"),
+    ("SELECT getenv('HOME')", "getenv"),
+    ("SELECT * FROM os", "does not exist"),
+    ("SELECT * FROM snapshot", "does not exist"),
+    ("SELECT * FROM pandas_scan(4096)", "No function matches"),
+    ("SELECT * FROM arrow_scan(1::POINTER, 2::POINTER, 3::POINTER)", "POINTER"),
+    ("SELECT * FROM enable_logging()", "locked"),
+    ("SELECT * FROM enable_profiling()", "locked"),
+    ("SELECT * FROM add_grammar_extension('x')", "locked"),
+    ("SELECT * FROM force_checkpoint()", "CHECKPOINT"),
+    ("SELECT nextval('x')", "does not exist"),
+    ("SELECT " + "(" * 20_000 + "1" + ")" * 20_000, "depth"),
+    ("SELECT " + "1+" * 20_000 + "1", "depth"),
+    ("SELECT " + "[" * 3_000 + "]" * 3_000, "depth"),
+    ("SELECT error('kind words')", "kind words"),
+]
+
+HARMLESS = [
+    ("SELECT * FROM json_execute_serialized_sql(json_serialize_sql('SELECT 42'))", [[42]]),
+    ("SELECT * FROM checkpoint()", []),
+    ("SELECT * FROM truncate_duckdb_logs()", []),
+    ("SELECT write_log('x')", [[None]]),
+    ("SELECT setseed(0.5)", [[None]]),
+    ("SELECT count(*) FROM duckdb_secrets()", [[0]]),
+    ("SELECT count(*) FROM duckdb_settings() WHERE value LIKE '%/.duckdb%' OR value LIKE '/home%'", [[0]]),
+    ("SELECT getvariable('x')", [[None]]),
+    ("SELECT current_setting('lock_configuration'), current_setting('enable_external_access')", [[True, False]]),
+    ("SELECT '; DROP TABLE events; --'", [["; DROP TABLE events; --"]]),
+    ("SELECT 1 /* ; DROP TABLE events */ ; -- the end", [[1]]),
+]
+
+TOO_MUCH_MEMORY = [
+    "SELECT repeat('x', 1000000000)",
+    "SELECT length(repeat('x', 1000000000))",
+    "SELECT range(1000000000)",
+    "SELECT list(i) FROM range(1000000000) r(i)",
+    "SELECT array_agg(repeat('x', 1000) || i) FROM range(1000000) r(i)",
+    "SELECT string_agg(repeat('x', 1000000), ',') FROM range(1000)",
+    "SELECT printf('%1000000000d', 1)",
+    "SELECT i, count(*) FROM range(1000000000) r(i) GROUP BY i",
+    "SELECT * FROM range(1000000000) r(i) ORDER BY hash(i)",
+]
+
+TOO_MUCH_TIME = [
+    "SELECT sum(a.i * b.i + c.i) FROM range(100000) a(i), range(100000) b(i), range(1000) c(i)",
+    "WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r) SELECT count(*) FROM r",
+    "SELECT count(*) FROM range(100000000000) WHERE hash(range) = 1",
+]
