@@ -15,6 +15,7 @@ from tagstack.adapters.nats_transport import Arrived, Transport
 from tagstack.domain.errors import StaleState, TooLarge, Unavailable, UnknownOutcome
 
 ACK_TIMEOUT_S = 5.0
+BATCHES_IN_FLIGHT_MAX = 16  # the server takes 50 per stream, from all workers together
 
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
@@ -55,7 +56,9 @@ class Appender:
         self._transport = transport
         self._inbox = transport.new_inbox()
         self._count = 0
-        self._waiting: dict[str, asyncio.Future[int]] = {}
+        self._waiting: dict[str, tuple[float, asyncio.Future[int]]] = {}  # in the order of their deadlines
+        self._watch: asyncio.TimerHandle | None = None
+        self._batches = asyncio.Semaphore(BATCHES_IN_FLIGHT_MAX)
 
     async def start(self) -> Appender:
         """Subscribe to the ack inbox."""
@@ -67,43 +70,54 @@ class Appender:
 
         Raises: StaleState, UnknownOutcome (no ack, or one that says `duplicate`), TooLarge, Unavailable.
         """
-        token, acked = self._expect()
-        await self._publish(message, f"{self._inbox}.{token}")
-        return await self._outcome(token, acked)
+        return await self._acked_publish([message])
 
     async def append_batch(self, messages: Sequence[Message], batch_id: str) -> int:
         """Store messages, all or none, and return the last one's position. Raises as `append`."""
-        token, acked = self._expect()
+        batch: list[Message] = []
         for number, message in enumerate(messages, 1):
             headers = message.headers | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
             if number == len(messages):
                 headers["Nats-Batch-Commit"] = "1"
-            # the server answers to the first message only where it refuses the batch
-            reply = f"{self._inbox}.{token}" if number in (1, len(messages)) else ""
-            await self._publish(Message(message.subject, message.body, headers), reply)
-        return await self._outcome(token, acked)
+            batch.append(Message(message.subject, message.body, headers))
+        async with self._batches:
+            return await self._acked_publish(batch)
 
-    def _expect(self) -> tuple[str, asyncio.Future[int]]:
+    async def _acked_publish(self, messages: Sequence[Message]) -> int:
         self._count += 1
         token = str(self._count)
-        acked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = acked
-        return token, acked
-
-    async def _publish(self, message: Message, reply: str) -> None:
-        await self._transport.publish(message.subject, message.body, reply, message.headers)
-
-    async def _outcome(self, token: str, acked: asyncio.Future[int]) -> int:
+        acked = self._expect(token)
         try:
-            async with asyncio.timeout(ACK_TIMEOUT_S):
-                return await acked
-        except TimeoutError:
-            raise UnknownOutcome(f"no ack within {ACK_TIMEOUT_S} s") from None
+            for number, message in enumerate(messages, 1):
+                # the server answers to the first message of a batch only where it refuses the batch
+                reply = f"{self._inbox}.{token}" if number in (1, len(messages)) else ""
+                await self._transport.publish(message.subject, message.body, reply, message.headers)
+            return await acked
         finally:
-            self._waiting.pop(token, None)
+            del self._waiting[token]
+            acked.cancel()
+
+    def _expect(self, token: str) -> asyncio.Future[int]:
+        loop = asyncio.get_running_loop()
+        acked: asyncio.Future[int] = loop.create_future()
+        self._waiting[token] = (loop.time() + ACK_TIMEOUT_S, acked)
+        if self._watch is None:
+            self._watch = loop.call_later(ACK_TIMEOUT_S, self._give_up)
+        return acked
+
+    def _give_up(self) -> None:
+        """End the wait for overdue acks; one timer for all of them, since one each would cost more than an ack."""
+        loop = asyncio.get_running_loop()
+        self._watch = None
+        for deadline, acked in self._waiting.values():
+            if deadline > loop.time():
+                self._watch = loop.call_at(deadline, self._give_up)
+                break
+            if not acked.done():
+                acked.set_exception(UnknownOutcome(f"no ack within {ACK_TIMEOUT_S} s"))
 
     def _acked(self, msg: Arrived) -> None:
-        acked = self._waiting.get(msg.subject.rsplit(".", 1)[1])
+        _, acked = self._waiting.get(msg.subject.rpartition(".")[2], (0.0, None))
         if acked is None or acked.done():
             return
         if msg.headers and msg.headers.get("Status") == "503":

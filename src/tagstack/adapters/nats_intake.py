@@ -6,9 +6,11 @@ Nothing is queued here without end: over its bound the handler refuses at once.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -29,17 +31,18 @@ CREATE = "Tagstack-Create"
 MESSAGE_ID = "Nats-Msg-Id"
 COMMAND_ID_LENGTH_MAX = 512
 REASON_BYTES_MAX = 4_096
+_CACHED_SUBJECTS_MAX = 16_384
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
+_fresh, _numbers = uuid.uuid4().hex, itertools.count()  # ids of commands that came without one
 
 Handle = Callable[[Request], Awaitable[Outcome]]
 
 
 def read_request(prefix: str, subject: str, headers: Mapping[str, str] | None, body: bytes) -> Request:
     """Return the request in a message. Raises BadRequest for a wrong subject or header."""
-    actor, target = addressee(subject, prefix)
-    _check_names(actor, target)
+    actor, target = _addressee(subject, prefix)
     headers = headers or {}
     given = headers.get(COMMAND_ID) or headers.get(MESSAGE_ID) or ""
     if len(given) > COMMAND_ID_LENGTH_MAX:
@@ -51,7 +54,7 @@ def read_request(prefix: str, subject: str, headers: Mapping[str, str] | None, b
         actor=actor,
         target=target,
         body=body,
-        command_id=given or uuid.uuid4().hex,
+        command_id=given or f"{_fresh}{next(_numbers):x}",
         repeatable=bool(given),
         reason=reason,
         sent=_sent(headers.get(SENT, "")),
@@ -106,6 +109,13 @@ class CommandIntake:
             await self._transport.publish(msg.reply, body)
         except Unavailable as error:
             _log.warning("a reply was lost, the sender will ask again: %s", error)
+
+
+@lru_cache(_CACHED_SUBJECTS_MAX)
+def _addressee(subject: str, prefix: str) -> tuple[str, ImageStreamName]:
+    actor, target = addressee(subject, prefix)
+    _check_names(actor, target)
+    return actor, target
 
 
 def _check_names(actor: str, target: ImageStreamName) -> None:

@@ -177,7 +177,13 @@ class WireTransport:
         if info.tls_required or info.nonce or not info.headers:
             raise Unsuited("the server asks for TLS or a signature")
         self._take_info(info)
-        hello: dict[str, Any] = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True, "protocol": 1}
+        hello: dict[str, Any] = {
+            "verbose": False,
+            "pedantic": False,
+            "headers": True,
+            "no_responders": True,
+            "protocol": 1,
+        }
         hello |= {"lang": "python", "version": "tagstack", "name": self._name} | self._credentials
         tcp.write(b"CONNECT %b\r\nPING\r\n" % msgspec.json.encode(hello))
 

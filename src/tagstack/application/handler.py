@@ -27,6 +27,7 @@ from tagstack.domain.errors import Refused, StaleState, TooManyRequests, Unavail
 from tagstack.domain.events import Event, ImageRecorded
 from tagstack.domain.following import FollowTag
 from tagstack.domain.image_stream import ImageStream, evolve
+from tagstack.domain.images import image_name
 from tagstack.domain.lookups import required
 from tagstack.domain.names import ImageStreamName
 from tagstack.domain.wire import read_command
@@ -228,8 +229,13 @@ class CommandHandler:
             caused_by=request.caused_by,
             internal_registry=self._around.internal_registry,
             create=request.create,
+            recorded=self._is_recorded(command),
         )
         return decide(command, state, context, facts)
+
+    def _is_recorded(self, command: AnyCommand | FollowTag) -> bool:
+        posted = command.image if isinstance(command, MapImage) else None
+        return posted is not None and image_name(posted) in self._known_images
 
     async def _record(self, decision: Decision) -> None:
         """Record the decision's image, unless it is known. A known image is no error."""

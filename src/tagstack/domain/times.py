@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
-
 
 def text_of(moment: datetime) -> str:
     """Return a moment as it is written in events."""
-    return moment.astimezone(UTC).strftime(_FORMAT)
+    # not strftime, which writes the year 1 with one digit
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def canonical(text: str) -> str:
