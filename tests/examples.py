@@ -81,7 +81,8 @@ def command(body: dict[str, Any]) -> AnyCommand:
 def sample(name: str) -> dict[str, Any]:
     """Return a stored example of what a registry posts."""
     text = (SAMPLES / name).read_text()
-    found: dict[str, Any] = yaml.safe_load(text) if name.endswith(".yaml") else json.loads(text)
+    read = yaml.safe_load(text) if name.endswith(".yaml") else json.loads(text)
+    found: dict[str, Any] = msgspec.to_builtins(read)  # YAML has times of its own
     return found
 
 

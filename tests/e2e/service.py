@@ -35,11 +35,12 @@ class Up:
         )
         written = self.home / "endpoints.json"
         deadline = time.monotonic() + UP_TIMEOUT_S
-        while not written.exists():
+        while self.endpoints.get("pid") != self.process.pid:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"tagstack up did not start: {self.stop()}")
             time.sleep(POLL_S)
-        self.endpoints = json.loads(written.read_bytes())
+            if written.exists():  # perhaps one that was left by a killed one
+                self.endpoints = json.loads(written.read_bytes())
         return self
 
     def stop(self, number: int = signal.SIGINT) -> str:

@@ -187,7 +187,12 @@ class SqlProcesses:
         return await self._started()
 
     async def _started(self) -> SqlProcess:
-        ours, theirs = socket.socketpair()
+        try:
+            return await self._connected(*socket.socketpair())
+        except OSError as error:
+            raise Unavailable(f"a process for SQL can't be started: {error}") from error
+
+    async def _connected(self, ours: socket.socket, theirs: socket.socket) -> SqlProcess:
         with theirs:
             reader, writer = await asyncio.open_connection(sock=ours, limit=BUFFER_BYTES_MAX)
             try:

@@ -75,7 +75,7 @@ def read_statement(body: bytes) -> Statement:
     """Return the statement in a JSON body. Raises BadRequest."""
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the statement can't be read: {error}") from error
 
 

@@ -51,6 +51,7 @@ def main(settings: Settings, *, quiet: bool = False) -> None:
     logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper(), format="%(levelname)s %(message)s")
     settings.home_path.mkdir(parents=True, exist_ok=True)
     with locked(settings.home_path):
+        settings.endpoints.unlink(missing_ok=True)  # left by one that was killed
         asyncio.run(_run(settings, quiet))
 
 

@@ -20,11 +20,12 @@ class UsageError(Exception):
 
 
 def complain(line: str) -> None:
-    """Write one line to stderr."""
+    """Write one line to stderr; what DuckDB says of a statement has some more, which point into its text."""
     from tagstack.cli.output import plain
 
     start = "\x1b[31merror:\x1b[0m" if sys.stderr.isatty() else "error:"
-    print(f"{start} {plain(line)}", file=sys.stderr)
+    first, *rest = [part for part in line.split("\n") if part.strip()] or [""]
+    print(f"{start} {plain(first)}", *map(plain, rest), sep="\n", file=sys.stderr)
 
 
 def code_of(status: dict[str, Any]) -> int:

@@ -49,10 +49,10 @@ def seconds(time: str | None) -> str:
     return time[:19].replace(" ", "T") + "Z"
 
 
-def cell(value: Any) -> str:
+def cell(value: Any, null: str = NOTHING) -> str:
     """Return a value as a table shows it."""
     if value is None:
-        return NOTHING
+        return null
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict | list):

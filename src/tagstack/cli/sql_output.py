@@ -70,7 +70,7 @@ def _csv_value(value: Any) -> Any:
 def _printer(form: str, columns: list[Column]) -> _Rows:
     if form == "json":
         return _JsonAnswer(columns)
-    return _CsvAnswer(columns) if form == "csv" else Table([column.name for column in columns])
+    return _CsvAnswer(columns) if form == "csv" else Table([column.name for column in columns], null="NULL")
 
 
 async def answer(client: ServiceClient, statement: str, min_position: int, form: str) -> int:

@@ -33,16 +33,16 @@ class Printer(Protocol):
 class Table:
     """A table whose columns are as wide as the first rows need."""
 
-    def __init__(self, columns: Sequence[str], *, indent: str = "") -> None:
+    def __init__(self, columns: Sequence[str], *, null: str = NOTHING) -> None:
         self._columns = columns
-        self._indent = indent
+        self._null = null
         self._first: list[list[str]] | None = []
         self._widths: list[int] = []
         self.count = 0
 
     def add(self, values: Iterable[Any]) -> None:
         """Print one row; the first ones wait until the widths are known."""
-        row = [cell(value) for value in values]
+        row = [cell(value, self._null) for value in values]
         self.count += 1
         if self._first is None:
             self._write(row)
@@ -69,12 +69,12 @@ class Table:
 
     def _line(self, row: Sequence[str]) -> str:
         cells = (value.ljust(width) for value, width in zip(row, self._widths, strict=True))
-        return (self._indent + "   ".join(cells)).rstrip()
+        return "   ".join(cells).rstrip()
 
 
-def table(columns: Sequence[str], rows: Iterable[Iterable[Any]], *, indent: str = "") -> None:
+def table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
     """Print a table at once."""
-    printer = Table(columns, indent=indent)
+    printer = Table(columns)
     for row in rows:
         printer.add(row)
     printer.end()

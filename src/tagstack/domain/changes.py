@@ -167,20 +167,21 @@ class Changes:
     def _arrive(self, name: str, arrival: Arrival) -> bool:
         tag = self.tag(name)
         head = tag.head
+        same = head is not None and head.image == arrival.image
+        if not same and (pattern := self.protection(name)):
+            raise Forbidden(
+                f'imagestreamtags "{self.state.name}:{name}" is forbidden: the image stream protects tags '
+                f'"{pattern}": once set they never move (it points at {head.image if head else ""})'
+            )
         if tag.hold is not None and arrival.origin not in ("rollback", "release"):
             self._withhold(name, tag, tag.hold, arrival)
             return False
-        if head is not None and (head.image, head.pull_spec) == (arrival.image, arrival.pull_spec):
-            return False
-        if head is not None and head.image == arrival.image:
-            new = msgspec.structs.replace(head, pull_spec=arrival.pull_spec, generation=self.generation)
-        else:
-            if pattern := self.protection(name):
-                raise Forbidden(
-                    f'imagestreamtags "{self.state.name}:{name}" is forbidden: the image stream protects tags '
-                    f'"{pattern}": once set they never move (it points at {head.image if head else ""})'
-                )
+        if head is None or not same:
             new = arrival.head(self.context, self.time, self.generation)
+        elif head.pull_spec == arrival.pull_spec:
+            return False
+        else:
+            new = msgspec.structs.replace(head, pull_spec=arrival.pull_spec, generation=self.generation)
         hold = None if arrival.origin == "release" else arrival.hold or tag.hold
         self._tag(name, ImageTagged, msgspec.structs.replace(tag, head=new, hold=hold), arrival.origin)
         return True
