@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -20,9 +21,12 @@ from prometheus_client import CollectorRegistry
 
 from tagstack.adapters.nats_direct import DirectGet
 from tagstack.adapters.nats_streams import stream_info
+from tagstack.application.ports import Request
+from tagstack.application.replies import Outcome
 from tagstack.apps.commands import CommandsPart
 from tagstack.apps.commands import build as build_commands
 from tagstack.apps.settings import Settings
+from tagstack.domain.names import ImageStreamName
 from tagstack.domain.times import text_of
 
 WAIT_S = 20.0
@@ -159,3 +163,9 @@ def check_chain(records: list[Record]) -> None:
 
 async def _ignore(error: Exception) -> None:
     """Connections break on purpose here."""
+
+
+async def direct(part: CommandsPart, namespace: str, name: str, command: Json, **more: Any) -> Outcome:
+    """Hand a command to one certain worker, as if it had received it."""
+    request = Request("me", ImageStreamName(namespace, name), json.dumps(command).encode(), uuid.uuid4().hex, **more)
+    return await part.handle(request)

@@ -32,6 +32,7 @@ MESSAGE_ID = "Nats-Msg-Id"
 COMMAND_ID_LENGTH_MAX = 512
 REASON_BYTES_MAX = 4_096
 _CACHED_SUBJECTS_MAX = 16_384
+SENT_MIN, SENT_MAX = "2000", "9000"  # what can be a time at which someone sent a command
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -58,7 +59,7 @@ def read_request(prefix: str, subject: str, headers: Mapping[str, str] | None, b
         repeatable=bool(given),
         reason=reason,
         sent=_sent(headers.get(SENT, "")),
-        create=headers.get(CREATE, "true").lower() != "false",
+        create=_create(headers.get(CREATE, "true")),
     )
 
 
@@ -121,6 +122,8 @@ def _addressee(subject: str, prefix: str) -> tuple[str, ImageStreamName]:
 def _check_names(actor: str, target: ImageStreamName) -> None:
     if not 1 <= len(actor.encode()) <= ACTOR_LENGTH_MAX:
         raise BadRequest(f"actor must have 1 to {ACTOR_LENGTH_MAX} bytes, got {len(actor.encode())}")
+    if any(ord(char) < ord(" ") or char == "\x7f" for char in actor):
+        raise BadRequest(f"actor must have no control characters, got {actor!r}")
     if target == ImageStreamName("_", "_"):
         return
     faults = [*namespace_faults(target.namespace, "namespace"), *image_stream_faults(target.name, "image stream")]
@@ -129,10 +132,19 @@ def _check_names(actor: str, target: ImageStreamName) -> None:
         raise BadRequest(f"the subject names no image stream: {told}")
 
 
+def _create(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise BadRequest(f"{CREATE} must be true or false, got {text!r}")
+    return text.lower() == "true"
+
+
 def _sent(text: str) -> str:
     if not text:
         return ""
     try:
-        return canonical(text)
+        sent = canonical(text)
     except ValueError:
-        raise BadRequest(f"{SENT} must be an RFC 3339 time, got {text!r}") from None
+        sent = ""
+    if not SENT_MIN < sent < SENT_MAX:
+        raise BadRequest(f"{SENT} must be an RFC 3339 time, got {text!r}")
+    return sent

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 from nats.aio.client import Client
-from nats.errors import TimeoutError as NatsTimeout
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from tagstack.adapters.nats_append import EXPECTED, EXPECTED_SUBJECT, MESSAGE_ID, Appender, Message
@@ -24,7 +25,7 @@ from tagstack.adapters.nats_subjects import (
 )
 from tagstack.adapters.nats_transport import PlainTransport, Transport
 from tagstack.application.ports import Stored
-from tagstack.domain.errors import TagstackError
+from tagstack.domain.errors import TagstackError, Unavailable
 from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
 from tagstack.domain.image_stream import ImageStream, load
 from tagstack.domain.names import ImageStreamName, TagName
@@ -175,22 +176,26 @@ class NatsLog:
             mem_storage=True,
             num_replicas=1,
         )
-        js = self._nc.jetstream()
-        subscription = await js.pull_subscribe(subject, stream=EVENTS_STREAM, config=config)
-        messages: list[StoredMessage] = []
         try:
-            while True:
-                fetched = await subscription.fetch(FETCH_MESSAGES_MAX, timeout=FETCH_TIMEOUT_S)
-                messages += [
-                    StoredMessage(msg.metadata.sequence.stream, msg.subject, msg.data, msg.headers or {})
-                    for msg in fetched
-                ]
-                if fetched[-1].metadata.num_pending == 0:
-                    return messages
-        except NatsTimeout:
+            subscription = await self._nc.jetstream().pull_subscribe(subject, stream=EVENTS_STREAM, config=config)
+            try:
+                return await _fetch_all(subscription)
+            finally:
+                await subscription.unsubscribe()
+        except NatsError as error:
+            # part of a state is no state
+            raise Unavailable(f"the log can't be read: {error or type(error).__name__}") from error
+
+
+async def _fetch_all(subscription: JetStreamContext.PullSubscription) -> list[StoredMessage]:
+    messages: list[StoredMessage] = []
+    while True:
+        fetched = await subscription.fetch(FETCH_MESSAGES_MAX, timeout=FETCH_TIMEOUT_S)
+        messages += [
+            StoredMessage(msg.metadata.sequence.stream, msg.subject, msg.data, msg.headers or {}) for msg in fetched
+        ]
+        if fetched[-1].metadata.num_pending == 0:
             return messages
-        finally:
-            await subscription.unsubscribe()
 
 
 def _stored(messages: Iterable[StoredMessage]) -> list[Stored]:

@@ -25,6 +25,7 @@ from tagstack.domain.errors import Unavailable
 PING_INTERVAL_S = 20.0
 PINGS_UNANSWERED_MAX = 2
 FLUSH_TIMEOUT_S = 10.0
+TOGETHER_BYTES_MAX = 32 * 1024  # sent in one go; more would leave the server idle while we fill it
 WRITE_BYTES_MAX = 1024 * 1024  # handed to the connection and not sent yet; over it publishers wait
 PORT_USUAL = 4222
 
@@ -39,6 +40,7 @@ class _Info(msgspec.Struct):
     max_payload: int = 1_048_576
     headers: bool = False
     tls_required: bool = False
+    auth_required: bool = False
     nonce: str = ""
     connect_urls: list[str] = []
 
@@ -176,6 +178,8 @@ class WireTransport:
     def _greet(self, tcp: asyncio.Transport, info: _Info) -> None:
         if info.tls_required or info.nonce or not info.headers:
             raise Unsuited("the server asks for TLS or a signature")
+        if info.auth_required and not self._credentials:
+            raise Unsuited("the server asks who we are, and the URL does not say")
         self._take_info(info)
         hello: dict[str, Any] = {
             "verbose": False,
@@ -199,6 +203,8 @@ class WireTransport:
             asyncio.get_running_loop().call_soon(self._send_out)
         self._out.append(data)
         self._out_bytes += len(data)
+        if self._out_bytes > TOGETHER_BYTES_MAX:
+            self._send_out()
 
     def _send_out(self) -> None:
         if self._tcp is None or not self._out:

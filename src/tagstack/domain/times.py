@@ -17,4 +17,7 @@ def canonical(text: str) -> str:
     Raises: ValueError for anything else.
     """
     moment = datetime.fromisoformat(text.strip())
-    return text_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    try:
+        return text_of(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except OverflowError:
+        raise ValueError(f"{text!r} is out of range") from None
