@@ -77,24 +77,40 @@ def nothing_changes(case: Case) -> Answer:
 
 def aliases_are_transitive(case: Case) -> Answer:
     """Move the aliases of aliases, too."""
+    if case["when"]["op"] == "create_mapping":
+        return _heads_move(case)
     stream, moved = case["given"].get("stream") or {}, case["then"].get("moved_tags")
     if not moved:
         return None
-    specs, all_moved = stream.get("spec_tags") or {}, list(moved)
-    for source in all_moved:
-        names = (source, f"{stream['name']}:{source}")
-        for tag, spec in specs.items():
-            origin = spec.get("from") or {}
-            own = origin.get("namespace", "") in ("", stream["namespace"])
-            if own and origin.get("kind") == "ImageStreamTag" and origin["name"] in names and tag not in all_moved:
-                all_moved.append(tag)
+    all_moved = _followers(stream, stream["name"], list(moved))
     if len(all_moved) == len(moved):
         return None
     tags = deepcopy(case["then"].get("status_tags") or {})
     for tag in all_moved:
-        items = (stream.get("status_tags") or {}).get(tag, {}).get("items") or []
+        items = ((stream.get("status_tags") or {}).get(tag) or {}).get("items") or []
         tags[tag] = {"items": [case["when"]["event"], *items]}
     return _changed(case, moved_tags=sorted(all_moved), status_tags=tags)
+
+
+def _heads_move(case: Case) -> Answer:
+    name, tag, heads = case["when"].get("name", ""), case["when"]["tag"], case["then"].get("heads")
+    stream = (case["given"].get("streams") or {}).get(name)
+    if not heads or not stream:
+        return None
+    wanted = heads | dict.fromkeys(_followers(stream, name, [tag]), heads.get(tag))
+    return _changed(case, heads=wanted) if wanted != heads else None
+
+
+def _followers(stream: dict[str, Any], name: str, moved: list[str]) -> list[str]:
+    """Return some tags and all that follow them, over any number of aliases."""
+    for source in moved:  # grows on the way
+        for tag, spec in (stream.get("spec_tags") or {}).items():
+            origin = (spec or {}).get("from") or {}
+            own = origin.get("namespace", "") in ("", stream.get("namespace", ""))
+            follows = origin.get("kind") == "ImageStreamTag" and origin["name"] in (source, f"{name}:{source}")
+            if own and follows and tag not in moved:
+                moved.append(tag)
+    return moved
 
 
 def tag_names_are_checked(case: Case) -> Answer:
@@ -160,7 +176,7 @@ def alias_across_streams_follows(case: Case) -> Answer:
     """Send an alias with the annotation that asks for a follower."""
     if "cannot set alias across different Image Streams" not in case["then"].get("error", ""):
         return None
-    bodies = [{"kind": "ImageStreamTag", "metadata": {"annotations": {"tagstack.dev/follow": "true"}}}]
+    bodies = [{"kind": "ImageStreamTag", "tag": {"annotations": {"tagstack.dev/follow": "true"}}}]
     return {"bodies": bodies * len(case["when"]["dest"])}
 
 

@@ -14,12 +14,14 @@ from tagstack.application.ports import Request
 from tagstack.application.queries import Queries, Query
 from tagstack.application.replies import failure, success
 from tagstack.domain.errors import Fault, Invalid, Refused, StaleState, TagstackError, Unavailable
+from tagstack.domain.events import ImageStreamEvent, TagEvent
 from tagstack.domain.image_stream import ImageStream
 from tagstack.domain.names import ImageStreamName
 from tests.conformance import seeds
 from tests.memory_log import MemoryLog
 
 NAMESPACE = "default"
+FOR_EVER = 10_000
 NOW = "2016-06-01T12:00:00.000000Z"
 
 
@@ -151,6 +153,8 @@ def _failing(text: str) -> Any:
     if not text:
         return None
     times = int(found[1]) if (found := re.search(r"first (\d+)", text)) else 1
+    if re.search(r"\b(every|all|each|always)\b", text):
+        times = FOR_EVER
     code = found[1] if (found := re.search(r"\b([45]\d\d)\b", text)) else "409"
     another = re.search(r"another|different|new head|head (has )?changed|other head", text) is not None
 
@@ -158,8 +162,7 @@ def _failing(text: str) -> Any:
         if log.appends > times:
             return
         if code == "409":
-            if another:
-                _other_writer(log)
+            _other_writer(log, moves=another)
             raise StaleState(len(log.stored))
         if code == "422":
             raise Invalid.of("ImageStream", "", [Fault("spec", "Invalid", "refused by the log")])
@@ -168,11 +171,14 @@ def _failing(text: str) -> Any:
     return before_append
 
 
-def _other_writer(log: MemoryLog) -> None:
-    """Let someone else move the tag that moved last."""
-    event = next(event for _, event in reversed(log.stored) if getattr(event, "head", None) is not None)
+def _other_writer(log: MemoryLog, *, moves: bool) -> None:
+    """Let someone else write first: move the tag that moved last, or only touch the image stream."""
+    if not moves:
+        events = [event for _, event in log.stored if isinstance(event, ImageStreamEvent)]
+        log.put(*events[-1:])
+        return
+    event = next(event for _, event in reversed(log.stored) if isinstance(event, TagEvent) and event.head)
     image = seeds.any_digest("another")
     head = msgspec.structs.replace(event.head, image=image, pull_spec=f"other/repository@{image}", position=0)
-    log.put(
-        msgspec.structs.replace(event, head=head, image=image, previous_image=event.image, pull_spec=head.pull_spec)
-    )
+    told = {"image": image, "previous_image": event.image, "pull_spec": head.pull_spec}
+    log.put(msgspec.structs.replace(event, head=head, **told))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from tagstack.domain.diff import Change, Move, image_changes, moves
+from tagstack.domain import diff
 
 
 def image(name: str, layers: dict[str, int], **config: Any) -> dict[str, Any]:
@@ -24,45 +22,45 @@ NEW = image("b", {"base": 10, "new": 7}, Labels={"same": "1", "v": "2"}, Env=["A
 
 def test_labels_and_variables_that_differ_are_told_with_both_values() -> None:
     """What is the same is left out."""
-    found = image_changes(OLD, NEW)
-    assert found.labels == {"gone": Change("x", None), "v": Change("1", "2")}
-    assert found.env == {"B": Change("2", "3"), "C": Change(None, "4")}
+    found = diff.images(OLD, NEW)
+    assert found["labels"] == {"gone": {"before": "x", "after": None}, "v": {"before": "1", "after": "2"}}
+    assert found["env"] == {"B": {"before": "2", "after": "3"}, "C": {"before": None, "after": "4"}}
 
 
 def test_entrypoint_and_command_are_told_where_they_differ() -> None:
-    """None where they do not; a missing one is an empty one."""
-    found = image_changes(OLD, NEW)
-    assert (found.entrypoint, found.cmd) == (Change(None, ["sh"]), Change(["run"], None))
-    assert image_changes(OLD, OLD).cmd is None
-    assert image_changes(image("a", {}), image("b", {}, Cmd=[])).cmd is None
+    """A missing one is the same as an empty one."""
+    assert diff.images(OLD, NEW)["config"] == {
+        "Cmd": {"before": ["run"], "after": None},
+        "Entrypoint": {"before": None, "after": ["sh"]},
+    }
+    assert diff.images(OLD, OLD)["config"] == {}
+    assert diff.images(image("a", {}), image("b", {}, Cmd=[]))["config"] == {}
 
 
-def test_layers_are_shared_new_or_gone() -> None:
+def test_layers_are_shared_added_or_removed() -> None:
     """And the size is that of all, each layer once."""
-    found = image_changes(OLD, NEW)
-    assert (found.layers.shared, found.layers.new, found.layers.gone) == (["base"], ["new"], ["old"])
-    assert found.size == Change(15, 17)
+    found = diff.images(OLD, NEW)
+    names = {key: [layer["layer"] for layer in layers] for key, layers in found["layers"].items()}
+    assert names == {"shared": ["base"], "added": ["new"], "removed": ["old"]}
+    assert found["size"] == {"before": 15, "after": 17}
 
 
 def test_an_image_without_metadata_can_be_compared() -> None:
-    """Nothing is known, so nothing differs but the image."""
-    found = image_changes({"metadata": {"name": "a"}}, {"metadata": {"name": "b"}})
-    assert found.image == Change("a", "b")
-    assert (found.labels, found.env, found.size) == ({}, {}, Change(0, 0))
-    assert msgspec.json.encode(found)
+    """Nothing is known, so nothing differs."""
+    found = diff.images({"metadata": {"name": "a"}}, {"metadata": {"name": "b"}})
+    assert (found["labels"], found["env"], found["size"]) == ({}, {}, {"before": 0, "after": 0})
 
 
 def row(tag: str, image: str) -> dict[str, Any]:
     """Return a row of current tags."""
-    return {"namespace": "test", "image_stream": "app", "tag": tag, "image": image}
+    about = {"namespace": "test", "image_stream": "app", "since": "2026-01-01", "actor": "alice", "reason": "why"}
+    return about | {"tag": tag, "image": image}
 
 
 def test_tags_that_point_elsewhere_have_moved() -> None:
-    """New and deleted ones among them, in order."""
+    """New and deleted ones among them, in order, with who moved them."""
     old = [row("gone", "a"), row("moved", "a"), row("same", "a")]
     new = [row("moved", "b"), row("new", "c"), row("same", "a")]
-    assert moves(old, new) == [
-        Move("test", "app", "gone", "a", None),
-        Move("test", "app", "moved", "a", "b"),
-        Move("test", "app", "new", None, "c"),
-    ]
+    found = [(move["tag"], move["change"], move["previous_image"], move["image"]) for move in diff.tags(old, new)]
+    assert found == [("gone", "went", "a", None), ("moved", "moved", "a", "b"), ("new", "appeared", None, "c")]
+    assert diff.tags(old, new)[1]["actor"] == "alice"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tagstack.domain.errors import Conflict, NotFound
+from tagstack.domain.errors import Conflict, Forbidden, NotFound
 from tests.examples import Story, alias, digest, image_stream, mapping, on, rollback, tag_of
 
 
@@ -120,3 +120,13 @@ def test_an_image_stream_with_a_held_tag_is_deleted_by_force_only(held: Story) -
         held.do(body)
     held.do(body | {"force": True})
     assert not held.state().exists
+
+
+def test_a_push_to_a_protected_tag_is_refused_while_it_is_held_too(held: Story) -> None:
+    """It could never be taken over, so it is not kept; the same image by another pull spec is."""
+    held.do(image_stream({}, annotations={"tagstack.dev/protected-tags": "latest"}))
+    with pytest.raises(Forbidden):
+        held.do(mapping("latest", "c"))
+    body = mapping("latest", "a")
+    body["image"]["dockerImageReference"] = "mirror/app@" + digest("a")
+    assert [event.__struct_config__.tag for event in held.do(body)] == ["push_withheld"]

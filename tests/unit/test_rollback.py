@@ -59,12 +59,14 @@ def test_rolling_back_twice_goes_two_images_back() -> None:
 
 
 def test_a_push_after_a_rollback_starts_counting_from_the_top_again() -> None:
-    """One step back from a push is what the tag pointed at before it, however it got there."""
+    """One step back from a push is what the tag pointed at before it; the next goes on from the original entry."""
     story = story_of("a", "b", "c")
     story.do(rollback("latest", hold=False))
     story.do(mapping("latest", "d"))
     story.do(rollback("latest"))
     assert story.head("latest") == digest("b")
+    story.do(rollback("latest"))
+    assert story.head("latest") == digest("a")
 
 
 @pytest.mark.parametrize("to", [{"steps": 4}, {"stackPosition": 5}, {"image": digest("x")}, {"time": at(0)}])

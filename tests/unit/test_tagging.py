@@ -9,6 +9,7 @@ from tagstack.domain.import_request import ImportRequestError, Wanted, wanted_al
 from tagstack.domain.tagging import (
     TaggingError,
     TagOptions,
+    check_options,
     delete_command,
     needs_image,
     parse_destination,
@@ -23,7 +24,8 @@ from tests.examples import Story, alias, command, digest, image_stream
     ("text", "kind", "wanted"),
     [
         ("app:v1", "", ("ImageStreamTag", "test", "app:v1")),
-        ("app", "", ("ImageStreamTag", "test", "app:latest")),
+        ("nginx", "", ("DockerImage", "", "nginx")),
+        ("app@sha256:12ab", "", ("ImageStreamImage", "test", "app@sha256:12ab")),
         ("prod/app:v1", "", ("ImageStreamTag", "prod", "app:v1")),
         (f"prod/app@{digest('a')}", "", ("ImageStreamImage", "prod", f"app@{digest('a')}")),
         ("quay.io/a/b:c", "", ("DockerImage", "", "quay.io/a/b:c")),
@@ -37,16 +39,16 @@ def test_a_source_is_what_it_looks_like_or_what_the_flag_says(text: str, kind: s
     assert (found.kind, found.namespace, found.name) == wanted
 
 
-@pytest.mark.parametrize(("text", "kind"), [("A:b", ""), ("a", "nope"), ("a/b/c:d", ""), ("a:b", "isimage"), ("", "")])
+@pytest.mark.parametrize(("text", "kind"), [("A:b", ""), ("a", "nope"), ("a", "istag"), ("a:b", "isimage"), ("", "")])
 def test_a_source_that_means_nothing_is_told(text: str, kind: str) -> None:
     """Before anything is sent."""
     with pytest.raises(TaggingError):
         parse_source(text, "test", kind)
 
 
-def test_a_destination_has_latest_and_the_default_namespace() -> None:
-    """Where the argument says nothing else."""
-    assert str(parse_destination("app", "test")) == "test/app:latest"
+def test_a_destination_names_its_tag_and_may_leave_out_its_namespace() -> None:
+    """The default namespace is the command's."""
+    assert str(parse_destination("app:v1", "test")) == "test/app:v1"
     assert str(parse_destination("prod/app:v1", "test")) == "prod/app:v1"
 
 
@@ -55,7 +57,7 @@ def test_a_tag_name_is_checked_unless_it_is_deleted() -> None:
     with pytest.raises(TaggingError, match='invalid tag "a#b" format'):
         parse_destination("app:a#b", "test")
     assert parse_destination("app:a#b", "test", check=False).tag == "a#b"
-    for text in ("a/b/c:d", "/app:x", "prod/", ""):
+    for text in ("app", "a/b/c:d", "/app:x", "prod/", ""):
         with pytest.raises(TaggingError):
             parse_destination(text, "test")
 
@@ -84,19 +86,25 @@ def test_an_alias_across_image_streams_follows() -> None:
     """Inside one image stream it needs no annotation."""
     source, options = parse_source("dev/app:v1", "test"), TagOptions(alias=True)
     across = tag_command(source, parse_destination("prod/app:v1", "test"), options)
-    assert across["metadata"]["annotations"] == {"tagstack.dev/follow": "true"}
+    assert across["tag"]["annotations"] == {"tagstack.dev/follow": "true"}
     inside = tag_command(source, parse_destination("dev/app:v2", "test"), options)
-    assert "annotations" not in inside["metadata"]
+    assert "annotations" not in inside["tag"]
 
 
 @pytest.mark.parametrize(
     ("source", "options"),
-    [("quay.io/a/b:c", TagOptions(alias=True)), ("app:v1", TagOptions(reference_policy="other"))],
+    [
+        ("quay.io/a/b:c", TagOptions(alias=True)),
+        ("app:v1", TagOptions(reference_policy="other")),
+        ("app:v1", TagOptions(alias=True, reference=True)),
+        ("app:v1", TagOptions(scheduled=True)),
+        ("app:v1", TagOptions(import_mode="PreserveOriginal")),
+    ],
 )
 def test_flags_that_do_not_fit_are_told(source: str, options: TagOptions) -> None:
-    """An alias follows a tag; policies are source and local."""
+    """An alias follows a tag, what an importer has to know needs a registry, policies are source and local."""
     with pytest.raises(TaggingError):
-        tag_command(parse_source(source, "test"), parse_destination("app:v1", "test"), options)
+        check_options(parse_source(source, "test"), options)
 
 
 def test_an_import_follows_aliases_to_what_can_be_imported() -> None:

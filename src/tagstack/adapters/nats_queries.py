@@ -9,15 +9,14 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from tagstack.adapters.nats_subjects import QUERIES, REPLY_PREFIXES, name_of
-from tagstack.application.queries import Queries, Query
+from tagstack.application.queries import Queries, read_query
 from tagstack.application.replies import failure
-from tagstack.domain.errors import BadRequest, Refused, TagstackError, TooLarge
+from tagstack.domain.errors import TagstackError, TooLarge
 
 WORKERS = "tagstack-queries"
 QUERIES_IN_FLIGHT_MAX = 256
 
 _encode = msgspec.json.Encoder().encode
-_decoder = msgspec.json.Decoder(Query)
 
 
 class QueryIntake:
@@ -59,12 +58,4 @@ class QueryIntake:
     async def _answer(self, msg: Msg) -> dict[str, object]:
         tokens = msg.subject[len(QUERIES) + 1 :].split(".")
         actor, namespace = (name_of(text) for text in tokens)
-        try:
-            query = _decoder.decode(msg.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _unreadable(error) from error
-        return await self._queries.answer(actor, namespace, query)
-
-
-def _unreadable(error: Exception) -> Refused:
-    return BadRequest(f"the query can't be read: {error}")
+        return await self._queries.answer(actor, namespace, read_query(msg.data))

@@ -9,8 +9,8 @@ import msgspec
 
 from tagstack.application.grants import Grants
 from tagstack.application.ports import ReadableLog
-from tagstack.domain import rows, stack, views
-from tagstack.domain.errors import BadRequest, NotFound
+from tagstack.domain import rows, shape, stack, views
+from tagstack.domain.errors import BadRequest, Invalid, NotFound
 from tagstack.domain.events import ImageAnnotated, ImageSigned
 from tagstack.domain.image_stream import ImageStream
 from tagstack.domain.layers import image_stream_layers
@@ -37,6 +37,29 @@ class Query(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     time: str = ""
     limit: int = LIST_LENGTH_MAX
     start: str = msgspec.field(default="", name="continue")
+
+
+_decoder = msgspec.json.Decoder(Query)
+
+
+def read_query(body: bytes) -> Query:
+    """Return the query in a JSON body.
+
+    Raises: BadRequest for what is no JSON object, Invalid for unknown fields and wrong types.
+    """
+    try:
+        try:
+            return _decoder.decode(body)
+        except msgspec.ValidationError:
+            raw = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the query is no JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise BadRequest(f"the query must be an object, got {type(raw).__name__}")
+    fitting, faults = shape.fit(raw, Query)
+    if faults:
+        raise Invalid.of("Query", str(raw.get("kind", "")), faults)
+    return msgspec.convert({"kind": "", **fitting}, Query)
 
 
 class Queries:

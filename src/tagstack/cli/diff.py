@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tagstack.cli import differences, references, session
+from tagstack.cli import references, session
 from tagstack.cli.describe import size_of
 from tagstack.cli.failures import UsageError
 from tagstack.cli.history import rows_at
 from tagstack.cli.options import Output, Project
 from tagstack.cli.output import cell, print_object, say, seconds, short
 from tagstack.cli.tables import Relation
+from tagstack.domain import diff as domain_diff
 from tagstack.domain.names import ImageStreamName, split_tag
 
 if TYPE_CHECKING:
@@ -73,14 +74,14 @@ def diff(
 
     async def work(client: ServiceClient) -> None:
         if sides[0].of_tags:
-            moved = differences.tags(*[await _tags(client, one) for one in sides])
+            moved = domain_diff.tags(*[await _tags(client, one) for one in sides])
             if not moved and output.format in ("table", "wide"):
                 say("no tag moved")
             else:
                 MOVES.print(moved, output.format)
             return
         images = [await _image(client, one) for one in sides]
-        found = {"before": _name(images[0]), "after": _name(images[1])} | differences.images(*images)
+        found = {"before": _name(images[0]), "after": _name(images[1])} | domain_diff.images(*images)
         if output.format in ("json", "yaml"):
             print_object(found, output.format)
         else:

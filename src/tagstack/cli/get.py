@@ -18,7 +18,7 @@ from tagstack.cli.tables import table
 if TYPE_CHECKING:
     from tagstack.adapters.nats_client import ServiceClient
 
-KINDS = ("ImageStream", "ImageStreamTag", "ImageStreamImage", "Image")
+KINDS = ("ImageStream", "ImageStreamTag", "ImageTag", "ImageStreamImage", "Image")
 ALL_NAMESPACES = "*"
 CLUSTER = "_"
 API_VERSION = "image.openshift.io/v1"
@@ -39,7 +39,8 @@ def get(
     Parameters
     ----------
     resource
-        is (image stream), istag (image stream tag), isimage (image of an image stream) or image
+        is (image stream), istag (image stream tag), itag (a tag with its wish and whole history),
+        isimage (image of an image stream) or image
     names
         [NAMESPACE/]STREAM, STREAM:TAG, STREAM@IMAGE (a unique prefix will do), or an image
     all_namespaces

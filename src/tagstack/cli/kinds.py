@@ -7,6 +7,7 @@ from tagstack.cli.failures import UsageError
 _NAMES = {
     "ImageStream": ("is", "imagestream", "imagestreams"),
     "ImageStreamTag": ("istag", "ist", "istags", "imagestreamtag", "imagestreamtags"),
+    "ImageTag": ("itag", "itags", "imagetag", "imagetags"),
     "ImageStreamImage": ("isimage", "isi", "isimages", "imagestreamimage", "imagestreamimages"),
     "Image": ("image", "images"),
 }

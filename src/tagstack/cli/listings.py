@@ -88,6 +88,14 @@ def _image_stream_tag(found: Object) -> list[Any]:
     ]
 
 
+def _image_tag(found: Object) -> list[Any]:
+    from tagstack.domain.printing import tag_row
+
+    row = tag_row(found)
+    history = NOTHING if row.history is None else row.history
+    return [row.name, row.type, row.image, history, age(row.updated), holder(found.get("hold"))]
+
+
 def _image_stream_image(found: Object) -> list[Any]:
     meta, image = found["metadata"], found.get("image") or {}
     return [
@@ -111,6 +119,7 @@ LISTINGS = {
         ("IMAGE NAME", "ACTOR", "ORIGIN", "REASON"),
         _image_stream_tag,
     ),
+    "ImageTag": Listing(("NAME", "TYPE", "IMAGE", "HISTORY", "UPDATED"), ("HELD BY",), _image_tag),
     "ImageStreamImage": Listing(("NAME", "IMAGE REFERENCE", "UPDATED"), ("IMAGE NAME",), _image_stream_image),
     "Image": Listing(("NAME", "IMAGE REFERENCE"), ("RECORDED",), _image),
 }

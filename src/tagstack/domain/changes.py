@@ -1,64 +1,38 @@
-"""One command's changes to an image stream: the events it makes, and the state they lead to.
+"""One command's changes to an image stream: it is created, its tags are configured, moved, held, deleted.
 
-The stored state is never touched: a tag's new state lives here until its event is stored.
+A tag that moves takes along the tags that follow it, unless they are held.
 """
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from tagstack.domain.arrival import Arrival as Arrival
 from tagstack.domain.arrival import Context as Context
-from tagstack.domain.errors import Fault, Forbidden, Invalid
+from tagstack.domain.draft import TAGS_PER_COMMAND_MAX as TAGS_PER_COMMAND_MAX
+from tagstack.domain.draft import Draft
+from tagstack.domain.errors import Forbidden
 from tagstack.domain.events import (
-    EVENT_VERSION,
-    Event,
     Hold,
     ImageStreamCreated,
-    ImageStreamEvent,
     ImageStreamUpdated,
     ImageTagged,
     PushWithheld,
     TagConfigured,
     TagDeleted,
-    TagEvent,
     TagHeld,
     TagReleased,
     TagSpec,
 )
-from tagstack.domain.image_stream import ImageStream, Tag
+from tagstack.domain.image_stream import Tag
 from tagstack.domain.sources import alias_source
 
-TAGS_PER_COMMAND_MAX = 900
 
-_E = TypeVar("_E", bound=ImageStreamEvent)
-
-
-class Changes:
-    """Collects events in the order they happen; `events` is numbered by `finish`."""
-
-    def __init__(self, state: ImageStream, context: Context, origin: str) -> None:
-        self.state = state
-        self.context = context
-        self.origin = origin
-        self.events: list[Event] = []
-        self.generation = state.generation
-        self.uid = state.uid
-        self.exists = state.exists
-        self.time = max(context.now, state.time)
-        self._tags: dict[str, Tag] = {}
-
-    def tag(self, name: str) -> Tag:
-        """Return a tag as this command has left it so far."""
-        return self._tags.get(name) or (self.state.tag(name) if self.uid == self.state.uid else Tag(self.uid))
-
-    def names(self) -> list[str]:
-        """Return the names of all tags, in order."""
-        stored = self.state.tags if self.uid == self.state.uid else {}
-        return sorted({*stored, *self._tags})
+class Changes(Draft):
+    """What a command can do to an image stream; each act adds its events to the draft."""
 
     def create(self, **given: Any) -> None:
         """Create the image stream unless it exists."""
@@ -66,7 +40,7 @@ class Changes:
             return
         self.exists, self.uid, self.generation = True, self.context.uid, 1
         fields = {"labels": {}, "annotations": {}, "lookup_local": False, "docker_image_repository": ""} | given
-        self._image_stream(ImageStreamCreated, created=self.time, **fields)
+        self.put_image_stream(ImageStreamCreated, created=self.time, **fields)
 
     def update(self, **given: Any) -> None:
         """Replace labels, annotations, lookup policy or repository, if any differs."""
@@ -75,7 +49,7 @@ class Changes:
             return
         if any(stored[field] != given[field] for field in ("lookup_local", "docker_image_repository")):
             self.raise_generation()
-        self._image_stream(ImageStreamUpdated, created=self.state.created, **given)
+        self.put_image_stream(ImageStreamUpdated, created=self.state.created, **given)
 
     def raise_generation(self) -> int:
         """Return the generation of a command that changes the spec: one more than before, once."""
@@ -87,7 +61,7 @@ class Changes:
     def configure(self, name: str, spec: TagSpec | None) -> None:
         """Replace a tag's spec."""
         tag = self.tag(name)
-        self._tag(name, TagConfigured, msgspec.structs.replace(tag, spec=spec))
+        self.put_tag(name, TagConfigured, msgspec.structs.replace(tag, spec=spec))
 
     def complete_generations(self) -> None:
         """Give every spec that has no generation yet the image stream's."""
@@ -126,7 +100,7 @@ class Changes:
         """Hold a tag, unless it is held."""
         tag = self.tag(name)
         if tag.hold is None:
-            self._tag(name, TagHeld, msgspec.structs.replace(tag, hold=self.new_hold()))
+            self.put_tag(name, TagHeld, msgspec.structs.replace(tag, hold=self.new_hold()))
 
     def new_hold(self) -> Hold:
         """Return a hold by this command's actor from now on."""
@@ -134,13 +108,13 @@ class Changes:
 
     def release(self, name: str) -> None:
         """End a hold and forget what it withheld."""
-        self._tag(name, TagReleased, msgspec.structs.replace(self.tag(name), hold=None))
+        self.put_tag(name, TagReleased, msgspec.structs.replace(self.tag(name), hold=None))
 
     def delete(self, name: str) -> None:
         """Remove a tag from the current view."""
         if self.tag(name).spec is not None:
             self.raise_generation()
-        self._tag(name, TagDeleted, Tag(self.uid))
+        self.put_tag(name, TagDeleted, Tag(self.uid))
 
     def protection(self, name: str) -> str | None:
         """Return the pattern that forbids a set tag to move, if one does."""
@@ -148,21 +122,6 @@ class Changes:
         if head is None:
             return None
         return next((pattern for pattern in self.state.protected if fnmatchcase(name, pattern)), None)
-
-    def finish(self) -> list[Event]:
-        """Return the events, numbered, the last one marked.
-
-        Raises: Invalid where more tags change at once than one batch can carry.
-        """
-        if len(self.events) > TAGS_PER_COMMAND_MAX:
-            fault = Fault(
-                "spec.tags", "Invalid", f"at most {TAGS_PER_COMMAND_MAX} events in one command", len(self.events)
-            )
-            raise Invalid.of("ImageStream", self.state.name.name, [fault])
-        for number, event in enumerate(self.events, 1):
-            if event.number == 0:
-                event.number, event.last = number, number == len(self.events)
-        return self.events
 
     def _arrive(self, name: str, arrival: Arrival) -> bool:
         tag = self.tag(name)
@@ -183,7 +142,7 @@ class Changes:
         else:
             new = msgspec.structs.replace(head, pull_spec=arrival.pull_spec, generation=self.generation)
         hold = None if arrival.origin == "release" else arrival.hold or tag.hold
-        self._tag(name, ImageTagged, msgspec.structs.replace(tag, head=new, hold=hold), arrival.origin)
+        self.put_tag(name, ImageTagged, msgspec.structs.replace(tag, head=new, hold=hold), arrival.origin)
         return True
 
     def _withhold(self, name: str, tag: Tag, hold: Hold, arrival: Arrival) -> None:
@@ -192,41 +151,4 @@ class Changes:
             return
         withheld = arrival.withheld(self.context, self.time)
         held = msgspec.structs.replace(hold, withheld=withheld, withheld_count=hold.withheld_count + 1)
-        self._tag(name, PushWithheld, msgspec.structs.replace(tag, hold=held), arrival.origin)
-
-    def _tag(self, name: str, kind: type[TagEvent], after: Tag, origin: str = "") -> None:
-        before = self.tag(name)
-        self._tags[name] = after
-        self.events.append(
-            kind(
-                **self.told(origin),
-                tag=name,
-                image=after.head.image if after.head else None,
-                previous_image=before.head.image if before.head else None,
-                pull_spec=after.head.pull_spec if after.head else None,
-                head=after.head,
-                spec=after.spec,
-                hold=after.hold,
-            )
-        )
-
-    def _image_stream(self, kind: type[_E], **fields: Any) -> None:
-        self.events.append(kind(**self.told(""), **fields))
-
-    def told(self, origin: str = "") -> dict[str, Any]:
-        """Return what every event of this command says."""
-        return {
-            "time": self.time,
-            "actor": self.context.actor,
-            "reason": self.context.reason,
-            "cause": self.context.cause,
-            "caused_by": self.context.caused_by,
-            "origin": origin or self.origin,
-            "number": 0,
-            "last": False,
-            "version": EVENT_VERSION,
-            "namespace": self.state.name.namespace,
-            "image_stream": self.state.name.name,
-            "uid": self.uid,
-            "generation": self.generation,
-        }
+        self.put_tag(name, PushWithheld, msgspec.structs.replace(tag, hold=held), arrival.origin)

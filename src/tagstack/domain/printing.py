@@ -1,6 +1,6 @@
-"""One line per tag or image stream, as OpenShift's printer has it.
+"""One line per tag, as OpenShift's printer has it: what kind of tag it is, its image, how often it moved.
 
-Works on the ImageTag and ImageStream objects of `views`, so that a client can print what it was sent.
+Works on the ImageTag object of `views`, so that a client can print what it was sent.
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ from typing import Any
 import msgspec
 
 from tagstack.domain.names import SplitError, parse_image_name, parse_tag_name
-from tagstack.domain.tag_order import prioritized
-
-TAGS_WIDTH = 40  # characters, roughly
 
 
 class TagRow(msgspec.Struct, frozen=True):
@@ -40,46 +37,6 @@ def tag_row(image_tag: dict[str, Any]) -> TagRow:
         updated = max(updated, condition.get("lastTransitionTime") or "")
     name = (image_tag.get("metadata") or {}).get("name", "")
     return TagRow(name, kind, problem or source, len(items) or None, updated)
-
-
-class ImageStreamRow(msgspec.Struct, frozen=True):
-    """The columns NAME, IMAGE REPOSITORY, TAGS, UPDATED; `updated` is a time or ""."""
-
-    name: str
-    repository: str
-    tags: str
-    updated: str
-
-
-def image_stream_row(image_stream: dict[str, Any]) -> ImageStreamRow:
-    """Return the row of an ImageStream: its tags in the order of their priority, as many as fit."""
-    status = image_stream.get("status") or {}
-    tags = {tag["tag"]: tag.get("items") or [] for tag in status.get("tags") or []}
-    return ImageStreamRow(
-        name=image_stream["metadata"]["name"],
-        repository=(image_stream.get("spec") or {}).get("dockerImageRepository")
-        or status.get("dockerImageRepository", ""),
-        tags=listed(prioritized(tags), TAGS_WIDTH),
-        updated=max((items[0].get("created") or "" for items in tags.values() if items), default=""),
-    )
-
-
-def listed(tags: list[str], width: int) -> str:
-    """Return tags as a list that is about as wide as wanted, and how many were left out; at least one is shown.
-
-    A line that would end with a gap of more than a quarter takes one more, if that is no more than a
-    quarter too wide.
-    """
-    room, margin = width, width // 4
-    shown = len(tags)
-    for index, tag in enumerate(tags):
-        room -= len(tag) + 1
-        if room >= 0 or (index and margin < room + len(tag) and margin >= -room):
-            continue
-        shown = max(index, 1)
-        break
-    more = f" + {len(tags) - shown} more..." if shown < len(tags) else ""
-    return ",".join(tags[:shown]) + more
 
 
 def _of_spec(spec: dict[str, Any]) -> tuple[str, str, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import msgspec
 
-from tagstack.domain import pull_spec
 from tagstack.domain.commands import (
     AnnotateImage,
     AnyCommand,
@@ -22,17 +21,14 @@ from tagstack.domain.commands import (
     SignImage,
 )
 from tagstack.domain.errors import BadRequest, Fault, Invalid
-from tagstack.domain.events import ObjectReference
 from tagstack.domain.image_validation import image_faults, name_faults, pull_spec_faults, signature_faults
 from tagstack.domain.names import image_stream_faults, namespace_faults, split_tag, tag_faults
-from tagstack.domain.objects import Image, ImageStreamStatus, TagReference
+from tagstack.domain.objects import Image, ImageStreamStatus
+from tagstack.domain.reference_validation import reference_faults, repository_faults
 from tagstack.domain.times import canonical
 
 SPEC_TAGS_MAX = 900
-KINDS = "valid values are 'DockerImage', 'ImageStreamImage', 'ImageStreamTag'"
-SOURCE_FORM = "must be of the form <tag>, <repo>:<tag>, <id>, or <repo>@<id>"
 SOURCE_OR_ANNOTATIONS = "a tag without a source has annotations at least"
-IMPORT_MODES = ("", "Legacy", "PreserveOriginal")
 
 
 def check(command: AnyCommand, *, internal_registry: str = "") -> None:
@@ -118,7 +114,7 @@ def image_stream_object_faults(command: PutImageStream) -> list[Fault]:
     """Return every rule that an ImageStream object breaks."""
     found = image_stream_faults(command.metadata.name)
     if repository := command.spec.docker_image_repository:
-        found += _repository_faults(repository, "spec.dockerImageRepository")
+        found += repository_faults(repository, "spec.dockerImageRepository")
     tags = command.spec.tags or []
     if len(tags) > SPEC_TAGS_MAX:
         found.append(Fault("spec.tags", "TooLong", f"must have at most {SPEC_TAGS_MAX} items"))
@@ -135,68 +131,6 @@ def _status_faults(status: ImageStreamStatus) -> list[Fault]:
         for index, item in enumerate(tag.items or []):
             field = f"status.tags[{tag.tag}].items[{index}].dockerImageReference"
             found += pull_spec_faults(item.docker_image_reference, field)
-    return found
-
-
-def _repository_faults(repository: str, field: str) -> list[Fault]:
-    try:
-        parsed = pull_spec.parse(repository)
-    except pull_spec.PullSpecError as error:
-        return [Fault(field, "Invalid", str(error), repository)]
-    found = []
-    if parsed.tag:
-        found.append(Fault(field, "Invalid", "the repository name may not contain a tag", repository))
-    if parsed.id:
-        found.append(Fault(field, "Invalid", "the repository name may not contain an ID", repository))
-    return found
-
-
-def reference_faults(reference: TagReference, field: str) -> list[Fault]:
-    """Return every rule that a spec tag breaks."""
-    found = _source_faults(reference.source, f"{field}.from") if reference.source is not None else []
-    policy = reference.import_policy
-    kind = reference.source.kind if reference.source else ""
-    if policy.scheduled and kind in ("ImageStreamTag", "ImageStreamImage"):
-        detail = "only tags pointing to Docker repositories may be scheduled for background import"
-        found.append(Fault(f"{field}.importPolicy.scheduled", "Invalid", detail, policy.scheduled))
-    if policy.import_mode not in IMPORT_MODES:
-        detail = "invalid import mode, valid modes are '', 'Legacy', 'PreserveOriginal'"
-        found.append(Fault(f"{field}.importPolicy.importMode", "Invalid", detail, policy.import_mode))
-    if reference.reference_policy is not None and reference.reference_policy.type not in ("Source", "Local"):
-        detail = 'valid values are "Source", "Local"'
-        found.append(Fault(f"{field}.referencePolicy.type", "Invalid", detail, reference.reference_policy.type))
-    return found
-
-
-def _source_faults(source: ObjectReference, field: str) -> list[Fault]:
-    found = []
-    if not source.name:
-        found.append(Fault(f"{field}.name", "Required"))
-    if source.kind not in ("DockerImage", "ImageStreamImage", "ImageStreamTag"):
-        found.append(Fault(f"{field}.kind", "Required", KINDS))
-    if source.namespace:
-        found += namespace_faults(source.namespace, f"{field}.namespace")
-    if found:
-        return found
-    if source.kind == "DockerImage":
-        try:
-            pull_spec.parse(source.name)
-        except pull_spec.PullSpecError as error:
-            # OpenShift takes a bare `@digest` here too
-            if not source.name.startswith("@"):
-                return [Fault(f"{field}.name", "Invalid", str(error), source.name)]
-        return []
-    return _stream_source_faults(source, field)
-
-
-def _stream_source_faults(source: ObjectReference, field: str) -> list[Fault]:
-    mark = ":" if source.kind == "ImageStreamTag" else "@"
-    parts = source.name.split(mark)
-    if len(parts) > 2 or not all(parts):
-        return [Fault(f"{field}.name", "Invalid", SOURCE_FORM, source.name)]
-    found = image_stream_faults(parts[0], f"{field}.name") if len(parts) == 2 else []
-    if source.kind == "ImageStreamTag":
-        found += tag_faults(parts[-1], f"{field}.name")
     return found
 
 

@@ -14,6 +14,7 @@ from tagstack.domain.names import ImageStreamName
 from tagstack.domain.tagging import (
     TaggingError,
     TagOptions,
+    check_options,
     delete_command,
     needs_image,
     parse_destination,
@@ -30,14 +31,15 @@ from tests.conformance.world import World, errors_of
 @adapter("oc_tag")
 def tag(given: dict[str, Any], when: dict[str, Any]) -> dict[str, Any]:
     """Make the commands of `oc tag`."""
-    flags = {key: when[key] for key in ("alias", "reference", "scheduled", "insecure") if key in when}
+    flags = {key: when[key] for key in TagOptions.__struct_fields__ if key in when}
     namespace = when.get("namespace", "myproject")
     try:
         if when.get("delete"):
             bodies = [delete_command(parse_destination(each, namespace, check=False)) for each in when["dest"]]
         else:
-            options = TagOptions(**flags, reference_policy=when.get("reference_policy", "source"))
+            options = TagOptions(**flags)
             source = parse_source(when["source"], namespace, when.get("source_kind", ""))
+            check_options(source, options)
             if needs_image(source, options):
                 source = pinned(source, any_digest(source.name))
             bodies = [tag_command(source, parse_destination(each, namespace), options) for each in when["dest"]]
@@ -96,8 +98,9 @@ def access(given: dict[str, Any], when: dict[str, Any]) -> dict[str, Any]:
         streams.setdefault(source.get("namespace", ""), []).append(source["name"].partition(":")[0].partition("@")[0])
 
     seed_stream(world.log, ImageStreamName(stream["namespace"], stream["name"]), {"spec_tags": given["old_spec_tags"]})
-    for source in answers:
-        seed_stream(world.log, ImageStreamName(*source.split("/")), {})
+    for namespace, names in streams.items():
+        for name in {*names} - {stream["name"], ""}:
+            seed_stream(world.log, ImageStreamName(namespace or stream["namespace"], name), {})
     reply = world.send(stream["name"], body_of(stream["name"], when["spec_tags"]), actor=when["user"])
     asked = sorted({f"{namespace}/{name}" for namespace in grants.asked for name in streams.get(namespace, [])})
     return {"errors": errors_of(list(reply.faults)), "access_reviews_asked": asked}

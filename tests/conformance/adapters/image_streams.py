@@ -78,6 +78,16 @@ def drop_spec_tag(given: dict[str, Any], when: dict[str, Any]) -> dict[str, Any]
     return world.send(name, body_of(name, specs)).told("OK") | _generations(world, name)
 
 
+@adapter("delete_stream")
+def delete(given: dict[str, Any], when: dict[str, Any]) -> dict[str, Any]:
+    """Delete an image stream."""
+    world = World(given)
+    meta = {"name": when["name"]} | ({"uid": when["uid_precondition"]} if "uid_precondition" in when else {})
+    reply = world.send(when["name"], {"kind": "DeleteImageStream", "metadata": meta})
+    images = [image for image in given.get("images") or [] if world.knows_image(image)]
+    return reply.told("Success") | {"images": images, "status_tags": world.status_tags(when["name"])}
+
+
 @adapter("delete_stream_then_create")
 def recreate(given: dict[str, Any], when: dict[str, Any]) -> dict[str, Any]:
     """Delete an image stream and create it again."""
