@@ -15,7 +15,7 @@ from tagstack.adapters.nats_transport import Arrived, Transport
 from tagstack.domain.errors import StaleState, TooLarge, Unavailable, UnknownOutcome
 
 ACK_TIMEOUT_S = 5.0
-BATCHES_IN_FLIGHT_MAX = 16  # the server takes 50 per stream, from all workers together
+BATCHES_IN_FLIGHT_MAX = 2  # the log is locked while it takes one: others wait behind all of these
 
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -49,16 +49,17 @@ class Unanswered(TagstackError):
 
 
 class Sender:
-    """Sends requests over one connection and one inbox of its own."""
+    """Sends requests over one connection and one inbox of its own; `answered` is told of every answer."""
 
-    def __init__(self, transport: WireTransport, accepted: bytes = SUCCESS) -> None:
+    def __init__(self, transport: WireTransport, answered: Callable[[Sent, bytes], None] | None = None) -> None:
         self._transport = transport
-        self._accepted = accepted
+        self._told = answered
         self._inbox = transport.new_inbox()
-        self._began: dict[str, float] = {}
+        self._open: dict[str, tuple[float, Sent]] = {}
         self._latencies: list[float] = []
         self._count = 0
         self._next: Iterator[Sent] = iter(())
+        self._more = False  # requests that `steady` has not sent yet
         self._done: asyncio.Future[None] | None = None
 
     async def start(self) -> Sender:
@@ -79,7 +80,7 @@ class Sender:
 
     async def steady(self, requests: Iterator[Sent], per_s: float) -> Load:
         """Send at a steady rate, however slow the answers are. Raises Unanswered."""
-        self._latencies, self._next = [], iter(())
+        self._latencies, self._next, self._more = [], iter(()), True
         self._done = asyncio.get_running_loop().create_future()
         began = time.perf_counter()
         for number, request in enumerate(requests):
@@ -87,28 +88,31 @@ class Sender:
             if ahead > 0:
                 await asyncio.sleep(ahead)
             self._send(request)
-        if self._began:
+        self._more = False
+        if self._open:
             await self._until_done()
         return Load(time.perf_counter() - began, self._latencies)
 
     def _send(self, request: Sent) -> None:
         self._count += 1
         token = str(self._count)
-        self._began[token] = time.perf_counter()
+        self._open[token] = (time.perf_counter(), request)
         self._transport.send(request.subject, request.body, f"{self._inbox}.{token}", request.headers)
 
     def _answered(self, msg: Any) -> None:
-        began = self._began.pop(msg.subject.rpartition(".")[2], None)
-        if began is None or self._done is None or self._done.done():
+        sent = self._open.pop(msg.subject.rpartition(".")[2], None)
+        if sent is None or self._done is None or self._done.done():
             return
-        if self._accepted not in msg.data:
+        if SUCCESS not in msg.data:
             self._done.set_exception(Unanswered(f"a request was refused: {msg.data.decode()} {msg.headers or ''}"))
             return
-        self._latencies.append((time.perf_counter() - began) * 1e3)
+        self._latencies.append((time.perf_counter() - sent[0]) * 1e3)
+        if self._told is not None:
+            self._told(sent[1], msg.data)
         request = next(self._next, None)
         if request is not None:
             self._send(request)
-        elif not self._began:
+        elif not self._open and not self._more:
             self._done.set_result(None)
 
     async def _until_done(self) -> None:
@@ -116,7 +120,7 @@ class Sender:
         answered = -1
         while not self._done.done():
             if answered == len(self._latencies):
-                raise Unanswered(f"no answer within {ANSWER_TIMEOUT_S} s, {len(self._began)} requests are open")
+                raise Unanswered(f"no answer within {ANSWER_TIMEOUT_S} s, {len(self._open)} requests are open")
             answered = len(self._latencies)
             await asyncio.wait([self._done], timeout=ANSWER_TIMEOUT_S)
         self._done.result()

@@ -1,0 +1,19 @@
+"""How much is measured: about a minute by default, all of it with `--full`."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """How often each figure is taken, and how many requests or events it is taken from."""
+
+    times: int = 3
+    commands: int = 20_000
+    hot: int = 4_000
+    aliases: int = 512
+    mappings: int = 5_000
+    steady_s: float = 2.0
+
+
+FULL = Sizes(times=7, commands=100_000, hot=20_000, aliases=2_048, mappings=20_000, steady_s=10.0)
