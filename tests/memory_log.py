@@ -1,136 +1,130 @@
-"""The log in memory: keeps the promises of the port `Log`, and can be told to fail as the real one may."""
+"""The port `Log` kept in a list: the same promises as on JetStream, without a server.
+
+It can be told to fail as the real one may, and to skip positions; a batch never has a gap.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
+from tagstack.adapters.nats_subjects import event_subject, image_prefix, image_stream_prefix, tag_events
 from tagstack.application.ports import Stored
 from tagstack.domain.errors import StaleState
-from tagstack.domain.events import (
-    Event,
-    ImageAnnotated,
-    ImageRecorded,
-    ImageSigned,
-    ImageStreamEvent,
-    TagEvent,
-)
+from tagstack.domain.events import Event, ImageRecorded, ImageStreamEvent, TagEvent
 from tagstack.domain.image_stream import ImageStream, load
 from tagstack.domain.names import ImageStreamName, TagName
+from tagstack.domain.times import canonical, text_of
 
-Subject = tuple[str, ...]
 
-
-def subject_of(event: Event) -> Subject:
-    """Return what tells an event's subject from another's."""
-    match event:
-        case ImageStreamEvent():
-            return ("stream", event.namespace, event.image_stream)
-        case TagEvent():
-            return ("tag", event.namespace, event.image_stream, event.tag)
-        case ImageRecorded():
-            return ("recorded", event.image)
-        case ImageAnnotated():
-            return ("annotations", event.image)
-        case ImageSigned():
-            return ("signatures", event.image, event.name)
-    raise AssertionError(f"{type(event).__name__} has no subject")
+def _now() -> str:
+    return text_of(datetime.now(UTC))
 
 
 class MemoryLog:
-    """Positions count from 1. `before_append` is called before each append and may raise."""
+    """Events in the order they were stored, with position and the moment of storing.
 
-    def __init__(self, before_append: Callable[[MemoryLog], None] | None = None) -> None:
+    `before_append` is called before each append and may raise; every `skip`-th position is left out.
+    """
+
+    def __init__(
+        self,
+        before_append: Callable[[MemoryLog], None] | None = None,
+        now: Callable[[], str] = _now,
+        skip: int = 0,
+    ) -> None:
+        self._before_append = before_append
+        self._now = now
+        self._skip = skip
+        self._moments: dict[int, str] = {}
         self.stored: list[Stored] = []
         self.appends = 0
-        self._before_append = before_append
 
     def put(self, *events: Event) -> int:
         """Store events unconditionally; return the last position."""
-        for event in events:
-            self.stored.append((len(self.stored) + 1, event))
-        return len(self.stored)
+        return self._store(events)
 
     async def load(self, name: ImageStreamName) -> ImageStream:
-        """Return the state that the last event of each of an image stream's subjects tells."""
-        newest = {subject_of(event): (position, event) for position, event in self._of(name)}
-        return load(name, newest.values())
+        """Return the state told by the last event of each subject."""
+        return load(name, {event_subject(event): (position, event) for position, event in self._of(name)}.values())
 
     async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
-        """Store events after position `expected` of the image stream. Raises StaleState."""
+        """Store events, all or none, if the image stream's last position is `expected`."""
         self.appends += 1
         if self._before_append is not None:
             self._before_append(self)
-        newest = max((position for position, _ in self._of(name)), default=0)
-        if newest != expected:
-            raise StaleState(newest)
-        return self.put(*events)
+        self._expect(self._of(name), expected)
+        return self._store(events)
 
     async def record(self, event: Event, expected: int = 0) -> int:
-        """Store an image's event if its subject's last position is `expected`. Raises StaleState."""
-        last = await self.last(event)
-        if (last[0] if last else 0) != expected:
-            raise StaleState(last[0] if last else 0)
-        return self.put(event)
+        """Store an image's event if its subject's last position is `expected`."""
+        self._expect(await self.of_subject(event), expected)
+        return self._store([event])
 
     async def last(self, event: Event) -> Stored | None:
-        """Return the last event under the same subject."""
-        found = await self.of_subject(event)
-        return found[-1] if found else None
+        """Return the last event under the same subject as `event`."""
+        return self._last(event_subject(event))
 
     async def of_subject(self, event: Event) -> list[Stored]:
-        """Return every event under the same subject."""
-        return [stored for stored in self.stored if subject_of(stored[1]) == subject_of(event)]
+        """Return every event under the same subject as `event`."""
+        return [stored for stored in self.stored if event_subject(stored[1]) == event_subject(event)]
 
     async def history(self, name: ImageStreamName, tag: str | None, last: int) -> list[Stored]:
-        """Return the events of a tag, or of the whole image stream, up to a position."""
-        return [
-            (position, event)
-            for position, event in self._of(name)
-            if position <= last and (tag is None or (isinstance(event, TagEvent) and event.tag == tag))
-        ]
+        """Return the events of one tag, or of the whole image stream, up to position `last`."""
+        found = [stored for stored in self._of(name) if stored[0] <= last]
+        return [stored for stored in found if tag is None or getattr(stored[1], "tag", None) == tag]
 
     async def since(self, name: ImageStreamName, time: str) -> list[Stored]:
-        """Return an image stream's events from a time on."""
-        return [(position, event) for position, event in self._of(name) if event.time >= time]
+        """Return an image stream's events stored at or after `time`; all of them for an empty one."""
+        start = canonical(time) if time else ""
+        return [stored for stored in self._of(name) if self._moments[stored[0]] >= start]
+
+    async def after(self, name: ImageStreamName, position: int) -> list[Stored]:
+        """Return an image stream's events after `position`."""
+        return [stored for stored in self._of(name) if stored[0] > position]
+
+    async def at(self, position: int) -> Event | None:
+        """Return the event at one position."""
+        return dict(self.stored).get(position)
 
     async def tag_event(self, name: TagName) -> tuple[int, TagEvent] | None:
         """Return the last event of a tag."""
-        found = [
-            (position, event)
-            for position, event in self._of(name.image_stream)
-            if isinstance(event, TagEvent) and event.tag == name.tag
-        ]
-        return found[-1] if found else None
-
-    async def at(self, position: int) -> Event | None:
-        """Return the event at a position."""
-        return self.stored[position - 1][1] if 0 < position <= len(self.stored) else None
+        found = self._last(tag_events(name.image_stream, name.tag))
+        return (found[0], found[1]) if found and isinstance(found[1], TagEvent) else None
 
     async def image(self, image: str) -> ImageRecorded | None:
         """Return the event that recorded an image."""
-        for _, event in self.stored:
-            if isinstance(event, ImageRecorded) and event.image == image:
-                return event
-        return None
-
-    async def image_streams(self, namespace: str) -> list[ImageStreamEvent]:
-        """Return the last event of every image stream of a namespace; "" for all."""
-        newest = {subject_of(event): event for _, event in self.stored if isinstance(event, ImageStreamEvent)}
-        return [event for event in newest.values() if namespace in ("", event.namespace)]
+        found = self._last(f"{image_prefix(image)}.recorded")
+        return found[1] if found and isinstance(found[1], ImageRecorded) else None
 
     async def beside(self, image: str) -> list[Stored]:
         """Return the last annotations event and every signature of an image."""
-        newest = {
-            subject_of(event): (position, event)
-            for position, event in self.stored
-            if isinstance(event, ImageAnnotated | ImageSigned) and event.image == image
-        }
-        return list(newest.values())
+        prefix = image_prefix(image)
+        last = {event_subject(event): (position, event) for position, event in self.stored}
+        return [last[subject] for subject in last if subject.startswith((f"{prefix}.annotations", f"{prefix}.sign"))]
+
+    async def image_streams(self, namespace: str) -> list[ImageStreamEvent]:
+        """Return the last event of every image stream of a namespace; "" for all namespaces."""
+        last = {(e.namespace, e.image_stream): e for _, e in self.stored if isinstance(e, ImageStreamEvent)}
+        return [event for event in last.values() if namespace in ("", event.namespace)]
 
     def _of(self, name: ImageStreamName) -> list[Stored]:
-        return [
-            (position, event)
-            for position, event in self.stored
-            if isinstance(event, ImageStreamEvent | TagEvent)
-            and (event.namespace, event.image_stream) == (name.namespace, name.name)
-        ]
+        prefix = image_stream_prefix(name) + "."
+        return [stored for stored in self.stored if event_subject(stored[1]).startswith(prefix)]
+
+    def _last(self, subject: str) -> Stored | None:
+        return next((stored for stored in reversed(self.stored) if event_subject(stored[1]) == subject), None)
+
+    def _expect(self, stored: Sequence[Stored], expected: int) -> None:
+        last = stored[-1][0] if stored else 0
+        if last != expected:
+            raise StaleState(last)
+
+    def _store(self, events: Sequence[Event]) -> int:
+        position = self.stored[-1][0] if self.stored else 0
+        position += bool(self._skip) and (position + 1) % self._skip == 0
+        for event in events:
+            position += 1
+            self.stored.append((position, event))
+            self._moments[position] = self._now()
+        return position

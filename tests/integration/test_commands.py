@@ -101,6 +101,26 @@ def test_an_image_event_carries_no_message_id(nats_url: str) -> None:
     run(scenario)
 
 
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(("given", "kept"), [(TRACE, TRACE), ("", None), ("00-zz-1-01", None), (TRACE + "-x", None)])
+def test_a_commands_trace_goes_on_in_its_events(nats_url: str, given: str, kept: str | None) -> None:
+    """`traceparent` stands on every event of its command and on no other's; a broken one is ignored."""
+
+    async def scenario() -> None:
+        async with worker(nats_url), client_of(nats_url) as client:
+            asked = [
+                ask(client, f"prod.s{n}", mapping(f"s{n}", n), {"traceparent": given} if n else {}) for n in (0, 1)
+            ]
+            await asyncio.gather(*asked)
+            for record in await log_of(client, ">"):
+                ours = record.body.get("imageStream", "") == "s1" or record.body.get("image") == digest(1)
+                assert record.headers.get("traceparent") == (kept if ours else None)
+
+    run(scenario)
+
+
 def test_a_known_image_is_no_error_and_its_metadata_stays(nats_url: str) -> None:
     """A second mapping of an image, from a worker that never saw it, moves its tag and records nothing."""
 

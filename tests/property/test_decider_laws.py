@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 
+from tagstack.adapters.nats_subjects import event_subject
 from tagstack.application.grants import Grants
 from tagstack.application.handler import CommandHandler, Surroundings
 from tagstack.application.ports import Request
@@ -21,7 +22,7 @@ from tagstack.domain.events import Event, ImageTagged, TagEvent
 from tagstack.domain.image_stream import ImageStream, evolve, load
 from tagstack.domain.names import ImageStreamName
 from tests.examples import Story
-from tests.memory_log import MemoryLog, subject_of
+from tests.memory_log import MemoryLog
 from tests.property.commands import STREAMS, stories
 
 LAW = settings(max_examples=120, deadline=None)
@@ -70,7 +71,7 @@ def test_replay_equals_live(bodies: list[dict[str, Any]]) -> None:
         replayed = ImageStream(target)
         for position, event in events:
             evolve(replayed, event, position)
-        newest = {subject_of(event): (position, event) for position, event in events}
+        newest = {event_subject(event): (position, event) for position, event in events}
         assert as_told(state) == as_told(replayed) == as_told(load(target, newest.values()))
 
 

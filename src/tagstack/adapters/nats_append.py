@@ -23,7 +23,7 @@ MESSAGE_ID = "Nats-Msg-Id"
 
 _WRONG_LAST_SEQUENCE = {10071, 10164}  # 10164: another append to the same subject is in process
 _DUPLICATE_IN_BATCH = 10201
-_TOO_LARGE = {10054}
+_TOO_LARGE = {10054, 10097}  # the message, its headers
 _LAST_SEQUENCE = re.compile(r": (\d+)$")
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
@@ -161,12 +161,10 @@ class ServiceClient:
             if not start:
                 return found
 
-    async def request(
-        self, subject: str, body: bytes, headers: dict[str, str], timeout_s: float = REPLY_TIMEOUT_S
-    ) -> Msg:
+    async def request(self, subject: str, body: bytes, headers: dict[str, str]) -> Msg:
         """Return the reply to one request. Raises Unavailable, Forbidden, TooLarge."""
         nc = await self.connected()
-        reply = asyncio.ensure_future(nc.request(subject, body, timeout=timeout_s, headers=headers or None))
+        reply = task_of(nc.request(subject, body, timeout=REPLY_TIMEOUT_S, headers=headers or None))
         try:
             with self.failing(subject) as failing:
                 await asyncio.wait({reply, failing}, return_when=asyncio.FIRST_COMPLETED)
@@ -176,7 +174,7 @@ class ServiceClient:
         except MaxPayloadError:
             raise TooLarge(f"the body has {len(body)} bytes, the server takes up to {nc.max_payload}") from None
         except (NatsTimeout, TimeoutError):
-            raise Unavailable(f"no answer from {self.url} within {timeout_s:.0f} s") from None
+            raise Unavailable(f"no answer from {self.url} within {REPLY_TIMEOUT_S:g} s") from None
         except NatsError as error:
             raise Unavailable(f"no answer from {self.url}: {_told(error)}") from error
         finally:
@@ -186,11 +184,12 @@ class ServiceClient:
     def failing(self, subject: str) -> Iterator[asyncio.Future[Msg]]:
         """Give a future that fails when the server forbids the subject, or the connection is lost."""
         failing: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._failing[subject] = failing
+        key = subject.lower()  # nats-py hands errors on in lower case
+        self._failing[key] = failing
         try:
             yield failing
         finally:
-            self._failing.pop(subject, None)
+            self._failing.pop(key, None)
             failing.cancel()
 
     async def messages(self, subject: str) -> AsyncGenerator[Msg, None]:
@@ -222,7 +221,7 @@ class ServiceClient:
     async def arriving(self, subscription: Subscription, failing: asyncio.Future[Msg]) -> AsyncGenerator[Msg, None]:
         """Yield a subscription's messages until it fails."""
         while True:
-            arrived = asyncio.ensure_future(subscription.next_msg(timeout=None))
+            arrived = task_of(subscription.next_msg(timeout=None))
             try:
                 await asyncio.wait({arrived, failing}, return_when=asyncio.FIRST_COMPLETED)
                 if failing.done():
@@ -252,7 +251,7 @@ class ServiceClient:
     async def _failed(self, error: Exception) -> None:
         self._trouble = _told(error)
         found = _DENIED.search(str(error))
-        failing = self._failing.get(found[1]) if found else None
+        failing = self._failing.get(found[1].lower()) if found else None
         if failing is not None and not failing.done():
             failing.set_exception(Forbidden(f'"{self.actor}" may not use {found[1]} at {self.url}'))  # type: ignore[index]
 
@@ -260,6 +259,13 @@ class ServiceClient:
         for failing in self._failing.values():
             if not failing.done():
                 failing.set_exception(Unavailable(f"the connection to {self.url} was lost"))
+
+
+def task_of(work: Coroutine[Any, Any, Msg]) -> asyncio.Task[Msg]:
+    """Return a task that may be left alone: nats-py ends a cancelled wait with an error of its own."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 def without_password(url: str) -> str:

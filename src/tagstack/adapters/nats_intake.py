@@ -15,6 +15,7 @@ from functools import lru_cache
 import msgspec
 
 from tagstack.adapters.nats_subjects import COMMANDS, REPLY_PREFIXES, addressee
+from tagstack.adapters.nats_trace import continue_trace
 from tagstack.adapters.nats_transport import Arrived, Transport, Unsubscribe
 from tagstack.application.ports import Request
 from tagstack.application.replies import Outcome, failure, success
@@ -100,6 +101,7 @@ class CommandIntake:
         task.add_done_callback(self._tasks.discard)
 
     async def _reply(self, msg: Arrived) -> None:
+        continue_trace(msg.headers)
         try:
             request = read_request(COMMANDS, msg.subject, msg.headers, msg.data)
         except BadRequest as error:

@@ -23,6 +23,7 @@ from tagstack.adapters.nats_subjects import (
     tag_events,
     token,
 )
+from tagstack.adapters.nats_trace import trace_headers
 from tagstack.adapters.nats_transport import PlainTransport, Transport
 from tagstack.application.ports import Stored
 from tagstack.domain.errors import TagstackError, Unavailable
@@ -64,7 +65,7 @@ def headers_of(event: Event, identity: str) -> dict[str, str]:
         "ce-source": CE_SOURCE,
         "ce-time": event.time,
         "content-type": "application/json",
-    }
+    } | trace_headers()
 
 
 class NatsLog:

@@ -8,6 +8,7 @@ is not acknowledged is delivered again; the command id makes that harmless.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from datetime import UTC
 from typing import Any
@@ -18,15 +19,17 @@ from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.message import NatsMessage
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from nats.js.api import ConsumerConfig
 
 from tagstack.adapters.nats_append import MESSAGE_ID, Appender, Message
 from tagstack.adapters.nats_intake import COMMAND_ID, SENT, Handle, read_request
 from tagstack.adapters.nats_streams import QUEUE_PARTITIONS, QUEUE_STREAM
 from tagstack.adapters.nats_subjects import DEAD, QUEUE
+from tagstack.adapters.nats_trace import continue_trace
 from tagstack.adapters.nats_transport import PlainTransport
 from tagstack.application.replies import failure
-from tagstack.domain.errors import Refused, TagstackError, TooManyRequests, Unavailable, UnknownOutcome
+from tagstack.domain.errors import Refused, TagstackError, TooLarge, TooManyRequests, Unavailable, UnknownOutcome
 from tagstack.domain.times import text_of
 
 ACK_WAIT_S = 10.0
@@ -40,6 +43,9 @@ DEAD_REASON = "Tagstack-Dead-Reason"
 DEAD_STATUS = "Tagstack-Dead-Status"
 DEAD_SUBJECT = "Tagstack-Dead-Subject"
 DEAD_TIME = "Tagstack-Dead-Time"
+DEAD_MISSING = "Tagstack-Dead-Missing-Bytes"  # of a payload too large to be kept with the reason
+DEAD_REASON_LENGTH_MAX = 1_000
+DEAD_STATUS_BYTES_MAX = 16_000
 
 _log = logging.getLogger(__name__)
 
@@ -108,6 +114,7 @@ class QueueIntake:
         """Return why a command was refused; None when it was accepted."""
         if msg.metadata.num_delivered > DELIVERIES_MAX:
             return Refused(f"delivered {msg.metadata.num_delivered} times and never finished")
+        continue_trace(msg.headers)
         try:
             await self._handle(read_request(QUEUE, queue_subject(msg.subject), _headers(msg), msg.data))
         except TooManyRequests:
@@ -118,27 +125,35 @@ class QueueIntake:
 
     async def _bury(self, msg: Msg, refusal: TagstackError) -> None:
         """Keep a refused message with its reason. Stored before the message is acknowledged, never after."""
-        assert self._appender is not None, "started before its subscribers"
         subject = queue_subject(msg.subject)
-        status = failure(refusal)
-        headers = _headers(msg) | {
+        told = {
             MESSAGE_ID: f"dead/{msg.metadata.timestamp.timestamp()}/{msg.metadata.sequence.stream}",
-            DEAD_REASON: _one_line(str(status["message"])),
-            DEAD_STATUS: msgspec.json.encode(status).decode(),
+            DEAD_REASON: _one_line(str(refusal)),
+            DEAD_STATUS: _status(refusal),
             DEAD_SUBJECT: subject,
             DEAD_TIME: text_of(msg.metadata.timestamp.astimezone(UTC)),
         }
-        letter = Message(DEAD + subject[len(QUEUE) :], msg.data, headers)
+        headers = _headers(msg)
+        missing = {DEAD_MISSING: str(len(msg.data))}
+        letter = DEAD + subject[len(QUEUE) :]
+        try:
+            await self._store(Message(letter, msg.data, headers | told))
+        except TooLarge:
+            # the server took the message, but with our reason beside it there is too much of it
+            kept = {name: headers[name] for name in (COMMAND_ID, SENT)}
+            await self._store(Message(letter, b"", kept | told | missing))
+        self.dead_letters += 1
+
+    async def _store(self, letter: Message) -> None:
+        assert self._appender is not None, "started before its subscribers"
         for _ in range(DEAD_ATTEMPTS_MAX):
             try:
                 await self._appender.append(letter)
-                break
+                return
             except UnknownOutcome as error:
                 if "duplicate" in str(error):
-                    break  # kept by an earlier delivery
-        else:
-            raise Unavailable(f"no dead letter stored in {DEAD_ATTEMPTS_MAX} attempts")
-        self.dead_letters += 1
+                    return  # kept by an earlier delivery
+        raise Unavailable(f"no dead letter stored in {DEAD_ATTEMPTS_MAX} attempts")
 
     async def _pause(self) -> None:
         try:
@@ -164,11 +179,25 @@ def _headers(msg: Msg) -> dict[str, str]:
 
 
 def _one_line(text: Any) -> str:
-    return " ".join(str(text).split())
+    return " ".join(str(text).split())[:DEAD_REASON_LENGTH_MAX]
+
+
+def _status(refusal: TagstackError) -> str:
+    """Return the Status of a refusal as JSON, with as many of its causes as a header carries."""
+    status = failure(refusal)
+    causes = status["details"].get("causes", [])
+    while len(told := msgspec.json.encode(status)) > DEAD_STATUS_BYTES_MAX:
+        if not causes:
+            status["message"] = _one_line(status["message"])
+            return msgspec.json.encode(status).decode()
+        del causes[len(causes) // 2 :]
+        status["message"] = _one_line(status["message"])
+    return told.decode()
 
 
 async def _beat(msg: Msg) -> None:
     """Tell the server that the message is being worked on, so that nobody else gets it meanwhile."""
     while True:
         await asyncio.sleep(HEARTBEAT_S)
-        await msg.in_progress()
+        with contextlib.suppress(NatsError):  # no server: the message is delivered again
+            await msg.in_progress()

@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
-from tagstack.adapters.nats_client import ATTEMPTS_MAX, ATTEMPTS_WAIT_S, Answered, ServiceClient
+from tagstack.adapters.nats_client import ATTEMPTS_MAX, ATTEMPTS_WAIT_S, Answered, ServiceClient, task_of
 from tagstack.adapters.nats_subjects import SQL, token
 from tagstack.domain.errors import Unavailable
 
@@ -107,7 +107,7 @@ class SqlAnswer:
     async def _next(self) -> Msg:
         assert self._subscription is not None, "asked before"
         with self._client.failing(self._subject) as failing:
-            arriving = asyncio.ensure_future(self._subscription.next_msg(timeout=None))
+            arriving = task_of(self._subscription.next_msg(timeout=None))
             try:
                 await asyncio.wait({arriving, failing}, timeout=PIECE_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
                 if failing.done():

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.errors import MaxPayloadError
 
 from tagstack.domain.errors import TooLarge, Unavailable
+
+HEADERS_BYTES_MAX = 65_535  # JetStream's own limit
 
 
 class Arrived(Protocol):
@@ -92,10 +93,9 @@ class PlainTransport:
         self, subject: str, body: bytes, reply: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
         """Send a message. Raises TooLarge, Unavailable."""
+        _check_size(body, headers or {}, self._nc.max_payload)
         try:
             await self._nc.publish(subject, body, reply=reply, headers=headers)  # type: ignore[arg-type]
-        except MaxPayloadError as error:
-            raise too_large(len(body), self._nc.max_payload) from error
         except NatsError as error:
             raise Unavailable(f"NATS can't be reached: {error or type(error).__name__}") from error
 
@@ -113,6 +113,18 @@ class PlainTransport:
     def is_connected(self) -> bool:
         """Return whether the server can be reached now."""
         return self._nc.is_connected
+
+
+def _check_size(body: bytes, headers: Mapping[str, str], limit: int) -> None:
+    """Raise TooLarge where body and headers together are over the server's limit.
+
+    nats-py counts the body only, and the server cuts the connection of whoever sends more.
+    """
+    size = len(body)
+    if size + HEADERS_BYTES_MAX > limit:
+        size += sum(len(name) + len(value.encode()) + 4 for name, value in headers.items()) + 12
+    if size > limit:
+        raise too_large(size, limit)
 
 
 def too_large(size: int, limit: int) -> TooLarge:

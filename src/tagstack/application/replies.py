@@ -11,6 +11,8 @@ from tagstack.domain.errors import API_GROUP, Refused, TagstackError, TooManyReq
 from tagstack.domain.events import Event, ImageTagged, PushWithheld, TagDeleted
 
 UNAVAILABLE_RETRY_S = 1
+CAUSES_MAX = 200  # with their length, what any server takes as one reply
+TEXT_LENGTH_MAX = 1_000
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -56,12 +58,18 @@ def failure(error: TagstackError) -> dict[str, Any]:
         details |= {"name": error.name, "group": API_GROUP, "kind": error.resource}
     if error.faults:
         details["causes"] = [
-            {"field": fault.field, "reason": f"FieldValue{fault.type}", "message": fault.message}
-            for fault in error.faults
+            {"field": _cut(fault.field), "reason": f"FieldValue{fault.type}", "message": _cut(fault.message)}
+            for fault in error.faults[:CAUSES_MAX]
         ]
+        if len(error.faults) > CAUSES_MAX:
+            details["causesLeftOut"] = len(error.faults) - CAUSES_MAX
     if isinstance(error, TooManyRequests):
         details["retryAfterSeconds"] = error.retry_after_s
-    return _failure(error.reason, error.code, error.message, details)
+    return _failure(error.reason, error.code, _cut(error.message, CAUSES_MAX * TEXT_LENGTH_MAX // 4), details)
+
+
+def _cut(text: str, length_max: int = TEXT_LENGTH_MAX) -> str:
+    return text if len(text) <= length_max else text[:length_max] + "..."
 
 
 def _failure(reason: str, code: int, message: str, details: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -29,6 +30,8 @@ from tagstack.apps.settings import Settings
 
 # collecting every 700 allocations took half of the command worker's time
 GC_THRESHOLDS = (50_000, 20, 50)
+CLOSED_CHECK_INTERVAL_S = 1.0
+CLOSED_EXIT_STATUS = 3
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 _log = logging.getLogger(__name__)
@@ -76,16 +79,19 @@ def build(name: str, settings: Settings, part: Part, registry: CollectorRegistry
     disable_created_metrics()  # type: ignore[no-untyped-call]
     ProcessCollector(namespace=f"tagstack_{name}", registry=registry)
     connected: list[Client] = []
+    stopping = threading.Event()
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         await broker.connect()
         nc = broker.config.connection_state.connection
         connected.append(nc)
+        threading.Thread(target=_end_with_connection, args=(name, nc, stopping), daemon=True).start()
         await part.start(nc)
         try:
             yield
         finally:
+            stopping.set()
             await broker.stop()
 
     def why_not_ready() -> str:
@@ -99,13 +105,25 @@ def build(name: str, settings: Settings, part: Part, registry: CollectorRegistry
     app = AsgiFastStream(
         broker,
         lifespan=lifespan,
-        on_shutdown=[part.stop],  # before the connection is closed
+        on_shutdown=[stopping.set, part.stop],  # before the connection is closed
         logger=None,
         specification=AsyncAPI(title=f"tagstack {name}", version=__version__),
         asyncapi_path="/asyncapi",
         asgi_routes=http.health_routes(why_not_ready, metrics),
     )
     return Worker(name, app, broker)
+
+
+def _end_with_connection(name: str, nc: Client, stopping: threading.Event) -> None:
+    """End the process when its connection is closed for good, so that whoever watches it starts another.
+
+    nats-py closes after some errors of the server instead of connecting again, and FastStream's
+    subscribers then turn in circles without a pause: only a thread still gets to act.
+    """
+    while not stopping.wait(CLOSED_CHECK_INTERVAL_S):
+        if nc.is_closed:
+            _log.error("%s: the connection to NATS was closed for good: %s; ending", name, nc.last_error)
+            os._exit(CLOSED_EXIT_STATUS)
 
 
 def _quiet_logger() -> logging.Logger:

@@ -90,8 +90,11 @@ async def _changes(
     messages = client.tags(f"{TAGS}.{tokens}") if snapshot else client.messages(f"{CHANGED}.{tokens}")
     async with contextlib.aclosing(messages):
         async for message in messages:
-            event = json.loads(message.data)
-            names = (event["namespace"], event["imageStream"], event["tag"])
+            try:
+                event = json.loads(message.data)
+                names = (event["namespace"], event["imageStream"], event["tag"])
+            except (ValueError, TypeError, KeyError):
+                continue  # no event: somebody else may publish there
             if all(fnmatch.fnmatchcase(name, part) for name, part in zip(names, parts, strict=True)):
                 yield event | {"position": _position(message)}
 

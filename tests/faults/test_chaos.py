@@ -1,0 +1,16 @@
+"""A short run of the chaos harness; `python -m tests.faults.chaos` runs long ones."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from tests.faults.chaos import Chaos
+
+
+def test_nothing_is_lost_or_doubled_while_everything_is_killed(tmp_path: Path) -> None:
+    """nats-server and both command workers are killed and stopped; the clients' record agrees with the log."""
+    figures = asyncio.run(Chaos(tmp_path, seed=7).run(rounds=2, seconds=7))
+    assert figures.rounds == 2
+    assert figures.kills + figures.stops >= 6
+    assert figures.acknowledged > 50
