@@ -394,13 +394,19 @@ def in_flight(part: CommandsPart) -> int:
     return part._handler.in_flight
 
 
-def test_many_image_streams_are_created_at_the_same_moment(nats_url: str) -> None:
-    """The server takes few atomic batches at once; the rest waits its turn instead of being refused."""
+def test_many_large_batches_at_the_same_moment(nats_url: str) -> None:
+    """The server takes 50 unfinished atomic batches at once; more of them wait for their turn and none is refused."""
+
+    def image_stream(name: str) -> dict[str, Any]:
+        source = {"kind": "DockerImage", "name": "r.example/a/b:c"}
+        tags = [{"name": f"t{number}", "from": source} for number in range(300)]
+        return {"kind": "ImageStream", "metadata": {"name": name}, "spec": {"tags": tags}}
 
     async def scenario() -> None:
         async with worker(nats_url), worker(nats_url), client_of(nats_url) as client:
-            answers = await flood(client, 300)
-            assert {answer["status"] for answer in answers} == {"Success"}
+            asked = [ask(client, f"prod.s{n}", image_stream(f"s{n}")) for n in range(120)]
+            answers = await asyncio.gather(*asked)
+            assert [answer for answer in answers if answer["status"] != "Success"] == []
 
     run(scenario)
 

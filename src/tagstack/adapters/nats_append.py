@@ -15,16 +15,24 @@ from tagstack.adapters.nats_transport import Arrived, Transport
 from tagstack.domain.errors import StaleState, TooLarge, Unavailable, UnknownOutcome
 
 ACK_TIMEOUT_S = 5.0
+BATCH_ATTEMPTS_MAX = 100
+BATCH_WAIT_S = 0.05
 BATCHES_IN_FLIGHT_MAX = 2  # the log is locked while it takes one: others wait behind all of these
 
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+EXPECTED_MESSAGE_ID = "Nats-Expected-Last-Msg-Id"
 MESSAGE_ID = "Nats-Msg-Id"
 
-_WRONG_LAST_SEQUENCE = {10071, 10164}  # 10164: another append to the same subject is in process
+_WRONG_LAST_SEQUENCE = {10070, 10071, 10164}  # 10164: another append to the same subject is in process
 _DUPLICATE_IN_BATCH = 10201
+_TOO_MANY_BATCHES = 10210
 _TOO_LARGE = {10054, 10097}  # the message, its headers
 _LAST_SEQUENCE = re.compile(r": (\d+)$")
+
+
+class _TooManyBatches(Exception):
+    """The server has as many unfinished batches as it takes; nothing was stored."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -72,20 +80,36 @@ class Appender:
         """
         return await self._acked_publish([message])
 
+    async def append_all(self, messages: Sequence[Message]) -> list[int]:
+        """Send messages in one go, each to be stored or refused by itself, and return their positions.
+
+        Raises: StaleState where none is stored, UnknownOutcome where some may be, else as `append`.
+        """
+        waiting = {self._token(): message for message in messages}
+        acked = [self._expect(token) for token in waiting]
+        try:
+            for token, message in waiting.items():
+                reply = f"{self._inbox}.{token}"
+                await self._transport.publish(message.subject, message.body, reply, message.headers)
+            found = await asyncio.gather(*acked, return_exceptions=True)
+        finally:
+            for token in waiting:
+                del self._waiting[token]
+        return _all_stored(found)
+
     async def append_batch(self, messages: Sequence[Message], batch_id: str) -> int:
         """Store messages, all or none, and return the last one's position. Raises as `append`."""
-        batch: list[Message] = []
-        for number, message in enumerate(messages, 1):
-            headers = message.headers | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
-            if number == len(messages):
-                headers["Nats-Batch-Commit"] = "1"
-            batch.append(Message(message.subject, message.body, headers))
-        async with self._batches:
-            return await self._acked_publish(batch)
+        for attempt in range(BATCH_ATTEMPTS_MAX):
+            batch = _batch(messages, f"{batch_id}-{attempt}")
+            try:
+                async with self._batches:
+                    return await self._acked_publish(batch)
+            except _TooManyBatches:
+                await asyncio.sleep(BATCH_WAIT_S)
+        raise Unavailable(f"the log had no room for one more batch in {BATCH_ATTEMPTS_MAX} attempts")
 
     async def _acked_publish(self, messages: Sequence[Message]) -> int:
-        self._count += 1
-        token = str(self._count)
+        token = self._token()
         acked = self._expect(token)
         try:
             for number, message in enumerate(messages, 1):
@@ -96,6 +120,10 @@ class Appender:
         finally:
             del self._waiting[token]
             acked.cancel()
+
+    def _token(self) -> str:
+        self._count += 1
+        return str(self._count)
 
     def _expect(self, token: str) -> asyncio.Future[int]:
         loop = asyncio.get_running_loop()
@@ -134,7 +162,29 @@ class Appender:
             acked.set_result(ack.seq)
 
 
+def _batch(messages: Sequence[Message], batch_id: str) -> list[Message]:
+    batch: list[Message] = []
+    for number, message in enumerate(messages, 1):
+        headers = message.headers | {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(number)}
+        if number == len(messages):
+            headers["Nats-Batch-Commit"] = "1"
+        batch.append(Message(message.subject, message.body, headers))
+    return batch
+
+
+def _all_stored(found: Sequence[int | BaseException]) -> list[int]:
+    positions = [each for each in found if isinstance(each, int)]
+    failed = [each for each in found if isinstance(each, BaseException)]
+    if positions and failed:
+        raise UnknownOutcome("only some of several appends are stored") from failed[0]
+    if failed:
+        raise next((each for each in failed if not isinstance(each, StaleState)), failed[0])
+    return positions
+
+
 def _refusal(error: _Error) -> Exception:
+    if error.err_code == _TOO_MANY_BATCHES:
+        return _TooManyBatches(error.description)
     if error.err_code in _WRONG_LAST_SEQUENCE:
         found = _LAST_SEQUENCE.search(error.description)
         return StaleState(int(found[1]) if found else None)

@@ -74,7 +74,7 @@ class CommandsPart:
         self._handler = CommandHandler(
             log,
             Surroundings(now, lambda: str(uuid.uuid4()), grants, self._settings.internal_registry),
-            Limits(in_flight=self._settings.in_flight_max, image_streams=self._settings.image_streams_max),
+            self._limits(),
         )
         await self.queue.start(nc)
         await QueryIntake(nc, Queries(log, grants, self._settings.internal_registry)).start()
@@ -98,6 +98,12 @@ class CommandsPart:
                 return wire
         _log.info("commands: on the plain path, %s", why)
         return PlainTransport(nc)
+
+    def _limits(self) -> Limits:
+        settings = self._settings
+        # a leader of several replicas judges a chain's links before it has stored the ones before them
+        together = Limits().together if settings.replicas == 1 else 1
+        return Limits(in_flight=settings.in_flight_max, image_streams=settings.image_streams_max, together=together)
 
     def _follow_with(self, log: NatsLog, handler: CommandHandler) -> Followers:
         followers = Followers(log, handler.follow)
