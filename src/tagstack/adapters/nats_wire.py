@@ -2,7 +2,8 @@
 
 It costs 1-2 us per message where nats-py costs 20. It does plain TCP, with a user and password or a
 token from the URL at the most; for TLS and all other ways to prove who one is, `connect` refuses and
-nats-py is used. Connecting, reconnecting and bounds are here; `nats_wire_parser` reads the bytes.
+nats-py is used. Connecting, reconnecting and bounds are here; `nats_wire_format` writes
+the bytes and `nats_wire_parser` reads them.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from tagstack.adapters import nats_wire_format as wire
 from tagstack.adapters.nats_connection import CONNECT_TIMEOUT_S, PENDING_BYTES_MAX, RECONNECT_WAIT_S
 from tagstack.adapters.nats_transport import Receive, Unsubscribe, too_large
+from tagstack.adapters.nats_wire_format import Unsuited
 from tagstack.adapters.nats_wire_parser import Delivered, Parser
 from tagstack.domain.errors import Unavailable
 
@@ -27,22 +29,8 @@ PINGS_UNANSWERED_MAX = 2
 FLUSH_TIMEOUT_S = 10.0
 TOGETHER_BYTES_MAX = 32 * 1024  # sent in one go; more would leave the server idle while we fill it
 WRITE_BYTES_MAX = 1024 * 1024  # handed to the connection and not sent yet; over it publishers wait
-PORT_USUAL = 4222
 
 _log = logging.getLogger(__name__)
-
-
-class Unsuited(Exception):
-    """The server, or the URL, asks for more than the fast path does."""
-
-
-class _Info(msgspec.Struct):
-    max_payload: int = 1_048_576
-    headers: bool = False
-    tls_required: bool = False
-    auth_required: bool = False
-    nonce: str = ""
-    connect_urls: list[str] = []
 
 
 class _Subscription(msgspec.Struct, frozen=True):
@@ -51,25 +39,22 @@ class _Subscription(msgspec.Struct, frozen=True):
     receive: Receive
 
 
-_info_decoder = msgspec.json.Decoder(_Info)
-
-
 class WireTransport:
     """The port `Transport` on a TCP connection of its own."""
 
     def __init__(self, url: str, name: str, reconnected: Callable[[], Awaitable[None]] | None = None) -> None:
-        self._credentials, address = _parse(url)
+        self._credentials, address = wire.parse_url(url)
         self._addresses = deque([address])  # the one in use, or to be tried next, stands first
         self._name = name
         self._reconnected = reconnected
         self._subscriptions: dict[bytes, _Subscription] = {}
         self._count = 0
-        self._info = _Info()
+        self._info = wire.Info()
         self._tcp: asyncio.Transport | None = None
         self._out: list[bytes] = []  # sent together at the end of the loop's turn, or when connected again
         self._out_bytes = 0
         self._writable = asyncio.Event()
-        self._greeted: asyncio.Future[_Info] | None = None
+        self._greeted: asyncio.Future[wire.Info] | None = None
         self._pongs: deque[asyncio.Future[None]] = deque()
         self._unanswered = 0
         self._coming_back: asyncio.Task[None] | None = None
@@ -108,9 +93,9 @@ class WireTransport:
         """Call `receive` for every message under a subject, over reconnects too."""
         self._count += 1
         number = b"%d" % self._count
-        self._subscriptions[number] = subscription = _Subscription(subject, queue, receive)
+        self._subscriptions[number] = _Subscription(subject, queue, receive)
         if self._tcp is not None:
-            self._put(_sub(number, subscription))
+            self._put(wire.subscribe(subject, queue, number))
 
         async def unsubscribe() -> None:
             self._put(b"UNSUB %b\r\n" % number)
@@ -131,17 +116,13 @@ class WireTransport:
 
     def send(self, subject: str, body: bytes, reply: str = "", headers: Mapping[str, str] | None = None) -> None:
         """Send a message like `publish`, without waiting while the connection takes no more."""
-        head = _header_block(headers) if headers else b""
+        head = wire.header_block(headers) if headers else b""
         size = len(head) + len(body)
         if size > self._info.max_payload:
             raise too_large(size, self._info.max_payload)
         if self._closed or self._out_bytes > PENDING_BYTES_MAX:
             raise Unavailable("NATS can't be reached: the connection is closed, or too much waits for it")
-        to = f"{subject} {reply}" if reply else subject
-        if headers:
-            self._put(b"HPUB %b %d %d\r\n%b%b\r\n" % (to.encode(), len(head), size, head, body))
-        else:
-            self._put(b"PUB %b %d\r\n%b\r\n" % (to.encode(), size, body))
+        self._put(wire.publish(subject, reply, head, body))
 
     async def flush(self) -> None:
         """Return when the server has taken all that was sent before. Raises Unavailable."""
@@ -171,30 +152,23 @@ class WireTransport:
         tcp.set_write_buffer_limits(high=WRITE_BYTES_MAX)
         self._tcp, self._unanswered = tcp, 0
         self._writable.set()
-        self._out = [_sub(number, subscription) for number, subscription in self._subscriptions.items()] + self._out
+        again = [wire.subscribe(sub.subject, sub.queue, number) for number, sub in self._subscriptions.items()]
+        self._out = again + self._out
         self._send_out()
         self._beat()
 
-    def _greet(self, tcp: asyncio.Transport, info: _Info) -> None:
+    def _greet(self, tcp: asyncio.Transport, info: wire.Info) -> None:
         if info.tls_required or info.nonce or not info.headers:
             raise Unsuited("the server asks for TLS or a signature")
         if info.auth_required and not self._credentials:
             raise Unsuited("the server asks who we are, and the URL does not say")
         self._take_info(info)
-        hello: dict[str, Any] = {
-            "verbose": False,
-            "pedantic": False,
-            "headers": True,
-            "no_responders": True,
-            "protocol": 1,
-        }
-        hello |= {"lang": "python", "version": "tagstack", "name": self._name} | self._credentials
-        tcp.write(b"CONNECT %b\r\nPING\r\n" % msgspec.json.encode(hello))
+        tcp.write(wire.connect(self._name, self._credentials))
 
-    def _take_info(self, info: _Info) -> None:
+    def _take_info(self, info: wire.Info) -> None:
         self._info = info
         for told in info.connect_urls:
-            address = _address(f"nats://{told}")
+            address = wire.address(told)
             if address not in self._addresses:
                 self._addresses.append(address)
 
@@ -262,7 +236,7 @@ class WireTransport:
 
     def told(self, info: bytes) -> None:
         """Take news about the server or its cluster."""
-        decoded = _info_decoder.decode(info)
+        decoded = wire.read_info(info)
         if self._greeted is not None and not self._greeted.done():
             self._greeted.set_result(decoded)
         else:
@@ -303,35 +277,3 @@ class WireTransport:
             if not future.done():
                 future.set_exception(ConnectionError(why))
                 future.exception()  # a PING of ours has nobody who waits for it
-
-
-def _parse(url: str) -> tuple[dict[str, str], tuple[str, int]]:
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
-    if parts.scheme != "nats" or "," in url:
-        raise Unsuited(f"the fast path takes one nats:// URL, got {url.partition('@')[2] or url}")
-    credentials: dict[str, Any] = {}
-    if parts.username and parts.password is None:
-        credentials = {"auth_token": unquote(parts.username)}
-    elif parts.username:
-        credentials = {"user": unquote(parts.username), "pass": unquote(parts.password or "")}
-    return credentials, _address(url)
-
-
-def _address(url: str) -> tuple[str, int]:
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
-    return parts.hostname or "127.0.0.1", parts.port or PORT_USUAL
-
-
-def _sub(number: bytes, subscription: _Subscription) -> bytes:
-    queue = f" {subscription.queue}" if subscription.queue else ""
-    return f"SUB {subscription.subject}{queue} ".encode() + number + b"\r\n"
-
-
-def _header_block(headers: Mapping[str, str]) -> bytes:
-    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
-    text = "".join(lines)
-    if text.count("\n") != len(lines) or text.count("\r") != len(lines):
-        # a line break inside a value would begin another header
-        lines = [f"{name}: {' '.join(value.split())}\r\n" for name, value in headers.items()]
-        text = "".join(lines)
-    return f"NATS/1.0\r\n{text}\r\n".encode()

@@ -17,7 +17,8 @@ from tagstack.adapters.nats_queries import QueryIntake
 from tagstack.adapters.nats_queue import QueueIntake
 from tagstack.adapters.nats_streams import declare, settled
 from tagstack.adapters.nats_transport import PlainTransport, Transport
-from tagstack.adapters.nats_wire import Unsuited, WireTransport
+from tagstack.adapters.nats_wire import WireTransport
+from tagstack.adapters.nats_wire_format import Unsuited
 from tagstack.application.followers import Followers
 from tagstack.application.handler import CommandHandler, Limits, Surroundings
 from tagstack.application.ports import Request
