@@ -1,4 +1,5 @@
 -- grain: one row per day and namespace in which a tag moved
+-- needs: tag_changes
 CREATE OR REPLACE VIEW churn_per_day AS
 SELECT date_trunc('day', time)::DATE AS day, namespace, count(*) AS moves,
        count(DISTINCT (image_stream, tag)) AS tags, count(DISTINCT image_stream) AS image_streams

@@ -16,3 +16,7 @@ COMMENT ON COLUMN current_tags.hold_reason IS 'Why it is held';
 COMMENT ON COLUMN current_tags.moves IS 'How many entries the history stack of the tag has';
 COMMENT ON COLUMN current_tags.position IS 'Log position of the event that put the image there';
 COMMENT ON TABLE tag_moves IS 'How often each tag moved, deletes survived';
+COMMENT ON COLUMN tag_moves.namespace IS 'Project';
+COMMENT ON COLUMN tag_moves.image_stream IS 'Image stream';
+COMMENT ON COLUMN tag_moves.tag IS 'Tag';
+COMMENT ON COLUMN tag_moves.moves IS 'How many entries its history stack has';

@@ -18,3 +18,10 @@ COMMENT ON COLUMN events.caused_by IS 'Position of the event that a follower fol
 COMMENT ON COLUMN events.data IS 'The whole event as it is stored';
 COMMENT ON TABLE checkpoint IS 'How far this file has read the log';
 COMMENT ON TABLE dead_letters IS 'Messages of the log that could not be read; the fold went on without them';
+COMMENT ON COLUMN checkpoint.position IS 'Position of the last event that was read';
+COMMENT ON COLUMN checkpoint.log IS 'When the log was created: which log it is';
+COMMENT ON COLUMN checkpoint.event_id IS 'Identity of the event at the position';
+COMMENT ON COLUMN dead_letters.position IS 'Position of the message in the log';
+COMMENT ON COLUMN dead_letters.subject IS 'Subject it was stored under';
+COMMENT ON COLUMN dead_letters.payload IS 'What it says; bytes that are no text as \xNN';
+COMMENT ON COLUMN dead_letters.error IS 'Why it is no event';

@@ -1,4 +1,5 @@
 -- grain: one row per layer of the images recorded in the batch
+-- folds: image_recorded
 INSERT INTO image_layers
 SELECT image, ordinal, layers[ordinal]->>'name', try_cast(layers[ordinal]->>'size' AS BIGINT),
        layers[ordinal]->>'mediaType'

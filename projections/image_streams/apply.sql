@@ -1,8 +1,9 @@
 -- grain: one row per image stream whose own state or spec changes in the batch
+-- folds: image_stream_created, image_stream_updated, image_stream_deleted, tag_configured, tag_deleted
 CREATE OR REPLACE TEMP TABLE restated AS
 WITH changes AS (
     SELECT namespace, image_stream, uid, generation, time, position, type,
-           CASE WHEN tag IS NULL THEN {'labels': labels, 'annotations': annotations, 'lookup_local': lookupLocal,
+           CASE WHEN tag IS NULL THEN {'labels': labels, 'annotations': annotations, 'lookup_local': lookup_local,
                                        'created': created} END AS own
       FROM batch
      WHERE type IN ('image_stream_created', 'image_stream_updated', 'image_stream_deleted',

@@ -1,4 +1,5 @@
 -- grain: one row per image recorded in the batch
+-- folds: image_recorded
 INSERT INTO images
 WITH recorded AS (
     SELECT position, time, image, data->'data' AS data, data->'data'->'dockerImageMetadata' AS meta

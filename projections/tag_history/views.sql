@@ -1,4 +1,5 @@
 -- grain: one row per entry of a history stack, deleted tags included
+-- needs: image_streams, tag_changes
 CREATE OR REPLACE VIEW tag_history AS
 WITH marks AS (          -- what begins or ends an entry, with the pull spec the entry has by now
     SELECT c.*, max_by(pull_spec, position) OVER entry AS newest_pull_spec,
@@ -8,9 +9,7 @@ WITH marks AS (          -- what begins or ends an entry, with the pull spec the
     WINDOW entry AS (PARTITION BY namespace, image_stream, tag, entry_position)
 ), ordered AS (
     SELECT *, count(*) FILTER (is_entry) OVER newest_first AS stack_position,
-           lead(time) OVER oldest_first AS next_time,
-           first_value(type) OVER newest_first AS last_type,
-           first_value(time) OVER newest_first AS last_time
+           lead(time) OVER oldest_first AS next_time
       FROM marks
      WHERE is_entry OR type = 'tag_deleted'
     WINDOW oldest_first AS (PARTITION BY namespace, image_stream, tag ORDER BY position),
@@ -20,7 +19,9 @@ SELECT o.namespace, o.image_stream, o.tag, o.stack_position, o.image,
        o.newest_pull_spec AS pull_spec, o.newest_generation AS generation,
        o.since AS valid_from, coalesce(o.next_time, s.deleted) AS valid_to,
        o.origin, o.actor, o.reason, o.cause, o.caused_by, o.restores,
-       CASE WHEN o.last_type = 'tag_deleted' THEN o.last_time ELSE s.deleted END AS deleted, o.position
+       coalesce(first_value(o.next_time) OVER (PARTITION BY o.namespace, o.image_stream, o.tag ORDER BY o.stack_position),
+                s.deleted) AS deleted,
+       o.position
   FROM ordered o
   LEFT JOIN image_streams s ON s.namespace = o.namespace AND s.image_stream = o.image_stream
  WHERE o.is_entry;
@@ -32,29 +33,7 @@ SELECT * FROM tag_history
    AND tag = split_part(ref_, ':', 2)
  ORDER BY stack_position;
 
--- a time without a zone is UTC, one with a zone is converted: its text says which it is
-CREATE OR REPLACE MACRO tags_as_of(t_) AS TABLE
-WITH known AS (
-    SELECT namespace, image_stream, tag, count(*) FILTER (is_entry) AS moves, max_by(c, position) AS last
-      FROM tag_changes c
-     WHERE time <= (t_::VARCHAR)::TIMESTAMP
-     GROUP BY ALL
-)
-SELECT k.namespace, k.image_stream, k.tag, last.image, last.pull_spec, last.generation, last.since, last.actor,
-       last.reason, last.origin, last.held_since, last.held_by, last.hold_reason, k.moves,
-       last.entry_position AS position
-  FROM known k
-  LEFT JOIN image_streams s ON s.namespace = k.namespace AND s.image_stream = k.image_stream
- WHERE last.image <> '' AND (s.deleted IS NULL OR s.deleted > (t_::VARCHAR)::TIMESTAMP);
-
-CREATE OR REPLACE MACRO where_used(image_) AS TABLE
-SELECT namespace, image_stream, tag, min(valid_from) AS first, max(valid_from) AS last, count(*) AS times,
-       sum(coalesce(valid_to, make_timestamp(epoch_us(now()))) - valid_from) AS held_for
-  FROM tag_history
- WHERE image <> '' AND (starts_with(image, image_) OR starts_with(split_part(image, ':', 2), image_))
- GROUP BY ALL;
-
-COMMENT ON TABLE tag_changes IS 'What tag_history and tags_as_of are computed from';
+COMMENT ON MACRO TABLE tag_stack IS 'The history stack of ''namespace/image_stream:tag'', newest first.';
 COMMENT ON VIEW tag_history IS 'One row per entry of a history stack, deleted tags included. Times are UTC.';
 COMMENT ON COLUMN tag_history.namespace IS 'Project';
 COMMENT ON COLUMN tag_history.image_stream IS 'Image stream';

@@ -1,4 +1,5 @@
 -- grain: one row per image and tag that ever pointed at it
+-- needs: tag_changes
 CREATE OR REPLACE VIEW tag_lead_time AS
 WITH arrivals AS (
     SELECT image, namespace, image_stream, tag, min(since) AS arrived

@@ -17,6 +17,8 @@ from tagstack.adapters.nats_server import NatsServer
 from tests.examples_nats import Json, ask, check_chain, client_of, digest, direct, log_of, mapping, run, until, worker
 from tests.faults.proxy import proxy_before
 
+ANSWER_TIMEOUT_S = 2.0
+
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: Any) -> None:
@@ -67,8 +69,9 @@ class Sender:
         while not self.stopped:
             command_id = f"{self.name}-{number}"
             command = mapping("api", hash(command_id) % 2**255, f"t{number % 2}")
-            with suppress(NatsError):
-                answer = await ask(self.client, "prod.api", command, {"Tagstack-Command-Id": command_id})
+            with suppress(NatsError, TimeoutError):
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    answer = await ask(self.client, "prod.api", command, {"Tagstack-Command-Id": command_id})
                 if answer["status"] == "Success":
                     self.acknowledged[command_id] = answer["details"]
                     number += 1

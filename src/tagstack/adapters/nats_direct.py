@@ -88,6 +88,12 @@ class DirectGet:
                 return messages
             start = {"seq": found[-1].position + 1}
 
+    async def page(self, first: int, messages_max: int, bytes_max: int) -> list[StoredMessage]:
+        """Return the next messages of any subject from position `first` on, in order; none at the end."""
+        request = {"seq": first, "next_by_subj": ">", "batch": messages_max, "max_bytes": bytes_max}
+        found, _ = await self._ask(request)
+        return found
+
     async def _ask(self, request: dict[str, Any]) -> tuple[list[StoredMessage], dict[str, str]]:
         """Send one request; return its messages and the headers of what ended them."""
         self._count += 1

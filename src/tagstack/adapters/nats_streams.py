@@ -24,6 +24,7 @@ QUEUE_MESSAGES_MAX = 1_000_000
 QUEUE_PARTITIONS = 8  # each has one consumer with one message in flight, so order holds over any number of workers
 DEAD_MESSAGES_MAX = 1_000_000
 REQUEST_TIMEOUT_S = 5.0
+RESTORING = "tagstack.dev/restoring"  # metadata of a log that is not whole yet; only a restore takes it away
 _STREAM_EXISTS = 10058
 
 
@@ -122,6 +123,8 @@ async def declare(nc: Client, replicas: int = 1) -> None:
         answer = await jetstream(nc, f"STREAM.CREATE.{name}", wanted)
         if answer.get("error", {}).get("err_code") == _STREAM_EXISTS:
             current = (await jetstream(nc, f"STREAM.INFO.{name}"))["config"]
+            if RESTORING in current.get("metadata", {}):
+                raise TagstackError(f"stream {name} is half restored: run `tagstack restore` again to finish it")
             answer = await jetstream(nc, f"STREAM.UPDATE.{name}", current | wanted)
         if "error" in answer:
             raise TagstackError(f"stream {name} can't be declared: {answer['error']['description']}")

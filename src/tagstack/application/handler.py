@@ -197,13 +197,14 @@ class CommandHandler:
             return None
         if found := aggregate.find(request.command_id):
             return found
-        start = aggregate.must_read(request.sent) if request.repeatable else None
+        start = aggregate.must_read(request.command_id, request.sent) if request.repeatable else None
         if start is None and doubtful_since:
             start = earliest(doubtful_since)
         if start is None:
             return None
-        learn(aggregate, await self._log.since(aggregate.state.name, start), start)
-        return aggregate.find(request.command_id)
+        told = learn(aggregate, await self._log.since(aggregate.state.name, start), start)
+        found_in_log = told.get(request.command_id)
+        return found_in_log[0] if found_in_log else None
 
     async def _decide_and_store(
         self, command: AnyCommand | FollowTag, request: Request, aggregate: Aggregate

@@ -18,6 +18,7 @@ from tagstack.domain.image_stream import ImageStream
 from tagstack.domain.times import text_of
 
 OUTCOMES_MAX = 20_000  # per image stream
+FORGOTTEN_MAX = 200_000  # per image stream: of older commands only a hash of the id is kept
 CLOCK_SKEW = timedelta(minutes=2)  # how far a sender's clock may be from ours, and JetStream's duplicate window
 
 
@@ -29,12 +30,14 @@ class _Seen(msgspec.Struct):
 class Aggregate(msgspec.Struct):
     """An image stream's state and the commands it has seen.
 
-    Every command that stored an event at `complete_from` or later is in `seen`; "" means every one.
+    Every command that stored an event at `complete_from` or later is in `seen`, or the hash of its id
+    in `forgotten`; "" means every one.
     """
 
     state: ImageStream
     complete_from: str
     seen: dict[str, _Seen] = {}
+    forgotten: set[int] = set()
 
     def remember(self, command_id: str, done: Outcome) -> None:
         """Keep a command's outcome; the oldest is forgotten when there are too many."""
@@ -42,26 +45,31 @@ class Aggregate(msgspec.Struct):
         self.forget_oldest()
 
     def forget_oldest(self) -> None:
-        """Keep to the bound; what is left is complete only after the newest forgotten one."""
+        """Keep to the bounds; beyond the second one it is complete only after the newest forgotten one."""
         while len(self.seen) > OUTCOMES_MAX:
-            self.complete_from = self.seen.pop(next(iter(self.seen))).time + "~"
+            command_id = next(iter(self.seen))
+            oldest = self.seen.pop(command_id)
+            self.forgotten.add(hash(command_id))
+            if len(self.forgotten) > FORGOTTEN_MAX:
+                self.forgotten.clear()
+                self.complete_from = oldest.time + "~"
 
     def find(self, command_id: str) -> Outcome | None:
         """Return the outcome of a command, if it is remembered."""
         found = self.seen.get(command_id)
         return found.outcome if found else None
 
-    def must_read(self, sent: str) -> str | None:
+    def must_read(self, command_id: str, sent: str) -> str | None:
         """Return from when on the log has to be read to know about a command sent at `sent`.
 
         None means that nothing has to be read, "" that everything has.
         """
-        if self.complete_from == "":
+        start = earliest(sent) if sent else ""
+        if hash(command_id) in self.forgotten:
+            return start
+        if self.complete_from == "" or (start and start > self.complete_from):
             return None
-        if not sent:
-            return ""
-        start = earliest(sent)
-        return None if start > self.complete_from else start
+        return start
 
 
 def fresh(state: ImageStream) -> Aggregate:
@@ -91,9 +99,14 @@ def whole(stored: Sequence[Stored]) -> bool:
     return stored[0][1].number == 1 and stored[-1][1].last
 
 
-def learn(aggregate: Aggregate, stored: Sequence[Stored], start: str) -> None:
-    """Take in an image stream's events since `start` ("" for all of them)."""
-    for command_id, (done, time) in outcomes(stored).items():
+def learn(aggregate: Aggregate, stored: Sequence[Stored], start: str) -> dict[str, tuple[Outcome, str]]:
+    """Take in an image stream's events since `start` ("" for all of them), and return their commands' outcomes.
+
+    More of them may be returned than are remembered.
+    """
+    told = outcomes(stored)
+    for command_id, (done, time) in told.items():
         aggregate.seen[command_id] = _Seen(done, time)
     aggregate.complete_from = min(aggregate.complete_from, start)
     aggregate.forget_oldest()
+    return told

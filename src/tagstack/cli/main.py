@@ -45,6 +45,10 @@ VERBS: tuple[tuple[str, str, Group, str], ...] = (
     ("rebuild", "status:rebuild", OPERATE, "Build the read models from the log again, with no downtime."),
     ("bench", "bench:bench", OPERATE, "Measure the speed on this machine."),
     ("dead", "dead:app", OPERATE, "Queued commands that were refused: list, show, retry or drop them."),
+    ("backup", "backup:backup", OPERATE, "Copy the log to a folder, while the service runs; again to add what is new."),
+    ("restore", "backup:restore", OPERATE, "Write a backup back, each event at the position it had."),
+    ("verify", "verify:verify", OPERATE, "Check the log by its own rules, and what is derived from it."),
+    ("export", "export:export", OPERATE, "Write the read models as Parquet, events by day."),
     ("completion", "completion:completion", OPERATE, "Print the completion script of a shell."),
 )
 

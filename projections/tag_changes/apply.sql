@@ -1,4 +1,5 @@
 -- grain: one row per event of the batch that moves, deletes, holds or releases a tag
+-- folds: image_tagged, tag_deleted, tag_held, tag_released
 INSERT INTO tag_changes
 SELECT namespace, image_stream, tag, position, time, type,
        type = 'image_tagged' AND image IS DISTINCT FROM previous_image,

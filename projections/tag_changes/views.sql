@@ -1,0 +1,23 @@
+-- grain: words for analysts
+COMMENT ON TABLE tag_changes IS 'What moved, deleted, held or released a tag, with its state after it; tag_history derives from it.';
+COMMENT ON COLUMN tag_changes.namespace IS 'Project';
+COMMENT ON COLUMN tag_changes.image_stream IS 'Image stream';
+COMMENT ON COLUMN tag_changes.tag IS 'Tag';
+COMMENT ON COLUMN tag_changes.position IS 'Log position of the event';
+COMMENT ON COLUMN tag_changes.time IS 'When it happened, UTC';
+COMMENT ON COLUMN tag_changes.type IS 'image_tagged, tag_deleted, tag_held or tag_released';
+COMMENT ON COLUMN tag_changes.is_entry IS 'Whether it put a new entry on the history stack';
+COMMENT ON COLUMN tag_changes.entry_position IS 'Log position of the event that made the top entry';
+COMMENT ON COLUMN tag_changes.image IS 'Image after the event; null where the tag points at nothing';
+COMMENT ON COLUMN tag_changes.pull_spec IS 'Pull spec after the event';
+COMMENT ON COLUMN tag_changes.generation IS 'Generation of the image stream when the top entry was made';
+COMMENT ON COLUMN tag_changes.since IS 'Since when the tag points there, UTC';
+COMMENT ON COLUMN tag_changes.origin IS 'What made the top entry';
+COMMENT ON COLUMN tag_changes.actor IS 'Who made it';
+COMMENT ON COLUMN tag_changes.reason IS 'Why';
+COMMENT ON COLUMN tag_changes.cause IS 'Id of the command that made it';
+COMMENT ON COLUMN tag_changes.caused_by IS 'Log position of the event that a follower follows';
+COMMENT ON COLUMN tag_changes.restores IS 'Log position of the entry that a rollback returned to';
+COMMENT ON COLUMN tag_changes.held_since IS 'Since when the tag is held, UTC; null: it is not';
+COMMENT ON COLUMN tag_changes.held_by IS 'Who holds it';
+COMMENT ON COLUMN tag_changes.hold_reason IS 'Why it is held';

@@ -1,0 +1,9 @@
+-- grain: one row per tag that ever pointed at an image
+-- needs: tag_history
+CREATE OR REPLACE MACRO where_used(image_) AS TABLE
+SELECT namespace, image_stream, tag, min(valid_from) AS first, max(valid_from) AS last, count(*) AS times,
+       to_microseconds(sum(coalesce(epoch_us(valid_to), epoch_us(now())) - epoch_us(valid_from))::BIGINT) AS held_for
+  FROM tag_history
+ WHERE image <> '' AND (starts_with(image, image_) OR starts_with(split_part(image, ':', 2), image_))
+ GROUP BY ALL;
+COMMENT ON MACRO TABLE where_used IS 'Every tag that ever pointed at an image (a prefix will do), and for how long.';

@@ -1,0 +1,120 @@
+"""Read models as folders of plain SQL: found, put in order, and told apart by a fingerprint.
+
+A folder holds `schema.sql` and `apply.sql` (stateful: a change means a rebuild), `views.sql` and
+`checks.sql` (a change does not). A line `-- needs: other` in any of them puts the folder after another;
+`-- folds: type, ...` in `apply.sql` names the types of events that it is run for, all of them without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import msgspec
+
+import tagstack
+from tagstack.adapters.duckdb_batch import BATCH_COLUMNS, EVENT_TYPES
+from tagstack.domain.errors import TagstackError
+
+FILES = ("schema", "apply", "views", "checks")
+FINGERPRINT_LENGTH = 12
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NEEDS = re.compile(r"^-- needs:(.*)$", re.MULTILINE)
+_FOLDS = re.compile(r"^-- folds:(.*)$", re.MULTILINE)
+_QUOTED_COMMENT_OR_SPACE = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|(?:--[^\n]*|/\*.*?\*/|\s)+""", re.DOTALL)
+
+
+class BadProjection(TagstackError):
+    """A projection folder that can't be used; the message names it and the rule."""
+
+
+class ReadModel(msgspec.Struct, frozen=True):
+    """One folder of projections; a file it does not have is empty."""
+
+    name: str
+    schema: str = ""
+    apply: str = ""
+    views: str = ""
+    checks: str = ""
+
+    @property
+    def needs(self) -> set[str]:
+        """Return the names of the read models that come before this one."""
+        return _listed(_NEEDS, f"{self.schema}\n{self.apply}\n{self.views}\n{self.checks}")
+
+    @property
+    def folds(self) -> set[str]:
+        """Return the types of events that `apply` is run for; empty means all."""
+        return _listed(_FOLDS, self.apply)
+
+
+def builtin_folder() -> Path:
+    """Return the folder of the read models that come with tagstack: in the wheel, or in the repository."""
+    package = Path(tagstack.__file__).parent
+    packaged = package / "projections"
+    return packaged if packaged.is_dir() else package.parents[1] / "projections"
+
+
+def discover(folders: Iterable[Path]) -> list[ReadModel]:
+    """Return the read models of some folders: by name, each after the ones it needs.
+
+    Raises: BadProjection for a folder without SQL, a name twice, or needs that can't be met.
+    """
+    found: dict[str, ReadModel] = {}
+    for parent in folders:
+        if not parent.is_dir():
+            raise BadProjection(f"projections: there is no folder {parent}")
+        for folder in sorted(
+            path for path in parent.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))
+        ):
+            if folder.name in found:
+                raise BadProjection(f"projections: {folder} is the second read model called {folder.name}")
+            found[folder.name] = _read(folder)
+    return _in_order(found)
+
+
+def fingerprint(models: Iterable[ReadModel]) -> str:
+    """Return what tells stateful SQL apart; comments and white space do not count."""
+    stateful = [(model.name, _essence(model.schema), _essence(model.apply), sorted(model.folds)) for model in models]
+    told = msgspec.json.encode([stateful, BATCH_COLUMNS])
+    return hashlib.sha256(told).hexdigest()[:FINGERPRINT_LENGTH]
+
+
+def _read(folder: Path) -> ReadModel:
+    if not _NAME.fullmatch(folder.name):
+        raise BadProjection(f"projections: a read model's name has a-z, 0-9 and _ only, got {folder.name!r}")
+    texts = {name: path.read_text() for name in FILES if (path := folder / f"{name}.sql").is_file()}
+    if not texts:
+        raise BadProjection(f"projections: {folder} has none of {', '.join(f'{name}.sql' for name in FILES)}")
+    return ReadModel(folder.name, **texts)
+
+
+def _in_order(found: dict[str, ReadModel]) -> list[ReadModel]:
+    for model in found.values():
+        if missing := sorted(model.needs - found.keys()):
+            raise BadProjection(f"projections: {model.name} needs {', '.join(missing)}, which is not there")
+        if unknown := sorted(model.folds - EVENT_TYPES):
+            raise BadProjection(f"projections: {model.name} folds {', '.join(unknown)}, which is no type of event")
+    sorter = TopologicalSorter({name: found[name].needs for name in sorted(found)})
+    ordered: list[ReadModel] = []
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise BadProjection(f"projections: {' needs '.join(reversed(error.args[1]))}: a cycle") from error
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        ordered += [found[name] for name in ready]
+        sorter.done(*ready)
+    return ordered
+
+
+def _listed(line: re.Pattern[str], sql: str) -> set[str]:
+    return {name.strip() for names in line.findall(sql) for name in names.split(",")}
+
+
+def _essence(sql: str) -> str:
+    return _QUOTED_COMMENT_OR_SPACE.sub(lambda match: match[1] or " ", sql).strip()

@@ -1,0 +1,236 @@
+"""One DuckDB file of read models: rows of all of them and the checkpoint move in one transaction.
+
+A message at or below the checkpoint changes nothing, so a batch may arrive twice, late, or cut
+anywhere. Used by one thread only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+import msgspec
+
+from tagstack.adapters.duckdb_batch import EVENT_TYPES, Sifted, dead_letter, make_batch, sift
+from tagstack.adapters.duckdb_projections import BadProjection, ReadModel
+from tagstack.application.read_models import Checkpoint, Complaint, Damaged, LogMessage, OutOfRoom
+from tagstack.domain.errors import Unavailable
+
+COMPLAINTS_MAX = 100
+BUILDING_WAL = "64MB"
+CHECKPOINTS_BY_HAND = "1TB"
+
+_T = TypeVar("_T")
+
+# what one bad row raises; anything else is no matter of a single event
+_OF_A_ROW = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
+_DROPS = """
+SELECT DISTINCT 'DROP VIEW main.' || view_name FROM duckdb_views()
+ WHERE NOT internal AND database_name = current_database() AND schema_name = 'main'
+UNION ALL
+SELECT DISTINCT 'DROP MACRO ' || CASE function_type WHEN 'table_macro' THEN 'TABLE ' ELSE '' END
+       || 'main.' || function_name
+  FROM duckdb_functions()
+ WHERE NOT internal AND database_name = current_database() AND schema_name = 'main'
+   AND function_type IN ('macro', 'table_macro')
+"""
+
+
+class FileOptions(msgspec.Struct, frozen=True):
+    """How a file is opened. `building`: no snapshot is taken of it, so DuckDB may checkpoint by itself."""
+
+    memory_mb: int = 1_024
+    threads: int = 2
+    building: bool = False
+
+
+class ReadModelFile:
+    """The read models in one file, open for writing."""
+
+    def __init__(self, path: Path, models: Sequence[ReadModel], options: FileOptions | None = None) -> None:
+        """Open or create the file. Raises Damaged, Unavailable where another process has it, BadProjection."""
+        self.path = path
+        self._models = models
+        self._options = options or FileOptions()
+        self._applied = _statements(models)
+        self.connection = self._connect()
+        # closing any descriptor of the file would end DuckDB's lock on it, so this one stays open with it
+        self.descriptor = -1 if str(path) == ":memory:" else os.open(path, os.O_RDONLY)
+        try:
+            self._prepare()
+            self.checkpoint = self._read_checkpoint()
+            self.dead_letters = self._scalar("SELECT count(*) FROM dead_letters")
+        except BaseException:
+            self.close()
+            raise
+
+    def fold(self, messages: Sequence[LogMessage], log: str) -> int:
+        """Fold messages of the log called `log`; return how many were new.
+
+        Raises: OutOfRoom, Damaged.
+        """
+        fresh: list[LogMessage] = []
+        last = self.checkpoint.position
+        for message in sorted(messages, key=lambda message: message.position):
+            if message.position > last:
+                fresh.append(message)
+                last = message.position
+        if fresh:
+            self._fold(fresh, sift(fresh), log)
+        return len(fresh)
+
+    def complaints(self) -> list[Complaint]:
+        """Return what the read models' checks complain about, up to a bound. Raises Damaged, OutOfRoom."""
+        found: list[Complaint] = []
+        for model in self._models:
+            for statement in duckdb.extract_statements(model.checks):
+                rows = self._guarded(partial(self._rows, statement))
+                found += [Complaint(model.name, str(row[0]), " ".join(map(str, row[1:]))) for row in rows]
+        return found[:COMPLAINTS_MAX]
+
+    def names(self) -> list[str]:
+        """Return the names of the read models."""
+        return [model.name for model in self._models]
+
+    def wal_path(self) -> Path:
+        """Return the path of the write-ahead log beside the file."""
+        return self.path.with_name(self.path.name + ".wal")
+
+    def compact(self) -> None:
+        """Take what the write-ahead log holds into the file. Raises Damaged, OutOfRoom."""
+        self._guarded(lambda: self.connection.execute("CHECKPOINT"))
+
+    def limit_memory(self, megabytes: int) -> None:
+        """Change the bound on memory."""
+        self.connection.execute(f"SET memory_limit = '{megabytes}MB'")
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "threads": self._options.threads,
+            "memory_limit": f"{self._options.memory_mb}MB",
+            "temp_directory": str(self.path.parent / "spill"),
+            "wal_autocheckpoint": BUILDING_WAL if self._options.building else CHECKPOINTS_BY_HAND,
+            "autoinstall_known_extensions": "false",
+            "python_enable_replacements": "false",
+        }
+        try:
+            con = duckdb.connect(str(self.path), config=config)
+        except duckdb.Error as error:
+            if "lock" in str(error):
+                raise Unavailable(f"{self.path} is open in another process: {error}") from error
+            raise Damaged(f"{self.path} can't be opened: {error}") from error
+        # with optimistic writes a big commit goes into the file past its WAL, which snapshots are made of
+        con.execute("SET enable_optimistic_write = false")
+        return con
+
+    def _prepare(self) -> None:
+        try:
+            known = {name for (name,) in self.connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+            self._transaction(lambda: self._create("checkpoint" in known))
+            self.connection.execute("CHECKPOINT")
+        except duckdb.ProgrammingError as error:
+            raise BadProjection(f"projections: {error}") from error
+        except duckdb.Error as error:
+            raise Damaged(f"{self.path} can't be read: {error}") from error
+
+    def _create(self, has_tables: bool) -> None:
+        if not has_tables:
+            for model in self._models:
+                self.connection.execute(model.schema)
+        for (drop,) in self.connection.execute(_DROPS).fetchall():
+            self.connection.execute(drop)
+        for model in self._models:
+            self.connection.execute(model.views)
+
+    def _fold(self, fresh: Sequence[LogMessage], sifted: Sifted, log: str) -> None:
+        """Store a batch; where a row of it can't be stored, halve it until that one is alone."""
+        after = Checkpoint(fresh[-1].position, log, fresh[-1].identity)
+        try:
+            self._guarded(lambda: self._transaction(lambda: self._store(sifted, after)))
+        except _OF_A_ROW as error:
+            if len(fresh) == 1 and sifted.events:
+                self._fold(fresh, Sifted(dead=[dead_letter(fresh[0], str(error))]), log)
+                return
+            if len(fresh) == 1:
+                raise
+        except OutOfRoom:
+            if len(fresh) == 1:
+                raise
+        else:
+            self.checkpoint = after
+            self.dead_letters += len(sifted.dead)
+            return
+        for half in (fresh[: len(fresh) // 2], fresh[len(fresh) // 2 :]):
+            self._fold(half, sift(half), log)
+
+    def _store(self, sifted: Sifted, after: Checkpoint) -> None:
+        if sifted.events:
+            make_batch(self.connection, sifted.events)
+            for folds, statement in self._applied:
+                if not folds.isdisjoint(sifted.types):
+                    self.connection.execute(statement)
+        if sifted.dead:
+            letters = [list(letter) for letter in sifted.dead]
+            self.connection.executemany("INSERT INTO dead_letters VALUES (?, ?, ?, ?)", letters)
+        self.connection.execute(
+            "UPDATE checkpoint SET position = ?, log = ?, event_id = ?", [after.position, after.log, after.event_id]
+        )
+
+    def _transaction(self, work: Callable[[], None]) -> None:
+        self.connection.execute("BEGIN")
+        try:
+            work()
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def _rows(self, statement: duckdb.Statement) -> list[tuple[object, ...]]:
+        return self.connection.execute(statement).fetchmany(COMPLAINTS_MAX)
+
+    def _guarded(self, work: Callable[[], _T]) -> _T:
+        try:
+            return work()
+        except duckdb.OutOfMemoryException as error:
+            raise OutOfRoom(f"{self.path}: {error}") from error
+        except (duckdb.OperationalError, duckdb.FatalException, duckdb.InternalError) as error:
+            if "No space left" in str(error):
+                raise OutOfRoom(f"{self.path}: {error}") from error
+            raise Damaged(f"{self.path}: {error}") from error
+
+    def _read_checkpoint(self) -> Checkpoint:
+        try:
+            row = self.connection.execute("SELECT position, log, event_id FROM checkpoint").fetchone()
+        except duckdb.Error as error:
+            raise Damaged(f"{self.path} has no checkpoint: {error}") from error
+        if row is None:
+            raise Damaged(f"{self.path} has no checkpoint")
+        return Checkpoint(*row)
+
+    def _scalar(self, query: str) -> int:
+        row = self.connection.execute(query).fetchone()
+        return int(row[0]) if row else 0
+
+
+def _statements(models: Sequence[ReadModel]) -> list[tuple[frozenset[str], duckdb.Statement]]:
+    """Return every statement of a fold, in order, with the types of events that it is run for."""
+    found = []
+    for model in models:
+        try:
+            statements = duckdb.extract_statements(model.apply)
+        except duckdb.Error as error:
+            raise BadProjection(f"projections: {model.name}/apply.sql: {error}") from error
+        found += [(frozenset(model.folds or EVENT_TYPES), statement) for statement in statements]
+    return found

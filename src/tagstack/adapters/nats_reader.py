@@ -1,0 +1,209 @@
+"""The log read in order from a position: a continuous pull with a bounded buffer.
+
+The consumer lives in the server's memory and holds nothing worth keeping: whoever loses it opens a new
+reader at its own checkpoint. A reader that may have missed something ends; it never skips or repeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
+
+from tagstack.adapters.nats_streams import EVENTS_STREAM, REQUEST_TIMEOUT_S, jetstream, stream_info
+from tagstack.application.read_models import LogIdentity, LogMessage, ReaderLost
+from tagstack.domain.errors import Unavailable
+
+HEARTBEAT_S = 1.0
+HEARTBEATS_MISSED_MAX = 3
+PULL_EXPIRES_S = 30.0
+INACTIVE_S = 60
+IDENTITY = "ce-id"
+_STATUS_IDLE, _STATUS_EXPIRED = "100", "408"
+_ANSWERED = ("Batch Completed", "Message Size Exceeds MaxBytes")  # a request is over, the consumer goes on
+
+
+class ReaderLimits(msgspec.Struct, frozen=True):
+    """The bounds of what is asked for at once, kept in memory, and handed out as one batch."""
+
+    messages: int = 20_000
+    bytes: int = 32 << 20
+
+
+class LogSource:
+    """The port `Source` on the JetStream stream of all events."""
+
+    def __init__(self, nc: Client, limits: ReaderLimits | None = None) -> None:
+        self._nc = nc
+        self._limits = limits or ReaderLimits()
+        self._reconnects = 0
+
+    async def identity(self, position: int) -> LogIdentity:
+        """Return which log it is, with the identity of the event at `position`.
+
+        It holds for readers made later, which end if the connection was lost since.
+        """
+        self._reconnects = self._nc.stats["reconnects"]
+        info = await stream_info(self._nc, EVENTS_STREAM)
+        return LogIdentity(info["created"], int(info["state"]["last_seq"]), await self._event_id(position))
+
+    async def read(self, after: int) -> NatsReader:
+        """Return a reader of everything after a position."""
+        reader = NatsReader(self._nc, after, self._limits, self._reconnects)
+        await reader.start()
+        return reader
+
+    async def _event_id(self, position: int) -> str | None:
+        if position == 0:
+            return None
+        try:
+            found = await self._nc.jetstream(timeout=REQUEST_TIMEOUT_S).get_msg(EVENTS_STREAM, seq=position)
+        except NotFoundError:
+            return None
+        except NatsError as error:
+            raise Unavailable(f"the event at position {position} can't be read: {error!r}") from error
+        return str((found.headers or {}).get(IDENTITY, ""))
+
+
+class NatsReader:
+    """Reads from one consumer until it ends."""
+
+    def __init__(self, nc: Client, after: int, limits: ReaderLimits, reconnects: int) -> None:
+        self._nc = nc
+        self._limits = limits
+        self._received = after  # position of the newest message
+        self.log_position = after
+        self._delivered = 0  # messages of this consumer so far; a gap means a lost one
+        self._buffer: list[LogMessage] = []
+        self._buffered_bytes = 0
+        self._asked = 0  # messages that are still to come for what was asked
+        self._arrived = asyncio.Event()
+        self._lost = ""
+        self._consumer = ""
+        self._subscription: Subscription | None = None
+        self._heard_at = 0.0
+        self._reconnects = reconnects
+
+    async def start(self) -> None:
+        """Make a consumer and ask for the first messages. Raises Unavailable."""
+        self._inbox = self._nc.new_inbox()
+        config = {
+            "ack_policy": "none",
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self._received + 1,
+            "mem_storage": True,
+            "num_replicas": 1,
+            "inactive_threshold": INACTIVE_S * 10**9,
+        }
+        made = await jetstream(
+            self._nc, f"CONSUMER.CREATE.{EVENTS_STREAM}", {"stream_name": EVENTS_STREAM, "config": config}
+        )
+        if "error" in made:
+            raise Unavailable(f"the log can't be read: {made['error']['description']}")
+        self._consumer = made["name"]
+        self.log_position = max(self.log_position, self._received + int(made["num_pending"]))
+        self._subscription = await self._nc.subscribe(
+            self._inbox, cb=self._got, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        self._heard_at = time.monotonic()
+        await self._ask()
+
+    async def take(self, wait_s: float) -> list[LogMessage]:
+        """Return the next messages; none where none came in time. Raises ReaderLost."""
+        if not self._buffer:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._arrived.wait()
+            except TimeoutError:
+                self._check_alive()
+        if self._lost and not self._buffer:
+            raise ReaderLost(self._lost)
+        taken, self._buffer = self._buffer[: self._limits.messages], self._buffer[self._limits.messages :]
+        self._buffered_bytes = sum(len(message.body) for message in self._buffer)
+        if not self._lost:
+            await self._ask()
+        return taken
+
+    async def stop(self) -> None:
+        """Read no more and let the server forget the consumer."""
+        self._lost = self._lost or "stopped"
+        if self._subscription is None:
+            return
+        try:
+            await self._subscription.unsubscribe()
+            await self._nc.publish(f"$JS.API.CONSUMER.DELETE.{EVENTS_STREAM}.{self._consumer}")
+        except NatsError:
+            pass  # the connection is gone, and the server forgets an inactive consumer by itself
+
+    async def _ask(self) -> None:
+        """Ask for as much as may be on its way and in the buffer together."""
+        room = self._limits.messages - len(self._buffer) - self._asked
+        if room < max(self._limits.messages // 2, 1) or self._buffered_bytes > self._limits.bytes // 2:
+            return
+        request = {
+            "batch": room,
+            "max_bytes": max(self._limits.bytes, 2 * self._nc.max_payload),
+            "expires": int(PULL_EXPIRES_S * 1e9),
+            "idle_heartbeat": int(HEARTBEAT_S * 1e9),
+        }
+        self._asked += room
+        try:
+            await self._nc.publish(
+                f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.{self._consumer}",
+                json.dumps(request).encode(),
+                reply=self._inbox,
+            )
+        except NatsError as error:
+            self._end(f"the log can't be reached: {error!r}")
+
+    async def _got(self, msg: Msg) -> None:
+        self._heard_at = time.monotonic()
+        if not msg.reply.startswith("$JS.ACK."):
+            self._heed(msg.headers or {})
+            return
+        tokens = msg.reply.split(".")
+        # $JS.ACK.<stream>.<consumer>.<deliveries>.<position>.<number>.<time>.<pending>, or the form with a domain
+        position, number, _, pending = tokens[5:9] if len(tokens) == 9 else tokens[7:11]
+        if self._lost:
+            return
+        if int(number) != self._delivered + 1 or int(position) <= self._received:
+            self._end(f"message {number} at position {position} came after {self._delivered} at {self._received}")
+            return
+        self._delivered += 1
+        self._asked -= 1
+        self._received = int(position)
+        self.log_position = self._received + int(pending)
+        identity = (msg.headers or {}).get(IDENTITY, "")
+        self._buffer.append(LogMessage(self._received, msg.subject, msg.data, identity))
+        self._buffered_bytes += len(msg.data)
+        self._arrived.set()
+
+    def _heed(self, headers: dict[str, str]) -> None:
+        """Take notice of what the server says about a request."""
+        status, description = headers.get("Status", ""), headers.get("Description", "")
+        if status == _STATUS_IDLE:
+            return
+        if status == _STATUS_EXPIRED or description in _ANSWERED:
+            self._asked -= int(headers.get("Nats-Pending-Messages", self._asked))
+            self._arrived.set()  # so that more is asked for
+            return
+        self._end(f"the server ends the read: {status} {description}")
+
+    def _check_alive(self) -> None:
+        silent_s = time.monotonic() - self._heard_at
+        if self._nc.stats["reconnects"] != self._reconnects:
+            self._end("the connection was lost meanwhile")
+        elif self._asked > 0 and silent_s > HEARTBEATS_MISSED_MAX * HEARTBEAT_S:
+            self._end(f"the server has been silent for {silent_s:.1f} s")
+
+    def _end(self, why: str) -> None:
+        self._lost = self._lost or why
+        self._arrived.set()

@@ -1,0 +1,202 @@
+"""What the projector works with, in words of its own: messages of the log, checkpoints, and its ports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from tagstack.domain.errors import TagstackError, Unavailable
+
+
+class LogMessage(NamedTuple):
+    """One message of the log. `identity` is its `ce-id`, empty where it has none."""
+
+    position: int
+    subject: str
+    body: bytes
+    identity: str = ""
+
+
+class DeadLetter(NamedTuple):
+    """A message that is no event, or can't be stored as one."""
+
+    position: int
+    subject: str
+    payload: str
+    error: str
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """How far read models have read: position, which log, and the identity of the event there."""
+
+    position: int = 0
+    log: str = ""
+    event_id: str = ""
+
+
+class LogIdentity(msgspec.Struct, frozen=True):
+    """Which log this is: when it was created, its last position, and the identity of one of its events.
+
+    `event_id` is None where the log has no event at the position that was asked for.
+    """
+
+    created: str
+    last: int
+    event_id: str | None = None
+
+
+class Complaint(msgspec.Struct, frozen=True, rename="camel"):
+    """A row that a check of a read model found and that must not exist."""
+
+    read_model: str
+    complaint: str
+    detail: str
+
+
+class Damaged(TagstackError):
+    """A file can't be read as what it was written to be."""
+
+
+class OutOfRoom(Unavailable):
+    """Not enough memory or disk for a batch or a snapshot; nothing of it is stored."""
+
+
+class ReaderLost(Unavailable):
+    """The log's reader ended: the server was restarted, the connection was lost, or a message was missed."""
+
+
+def continues(checkpoint: Checkpoint, log: LogIdentity) -> bool:
+    """Return whether what was read up to a checkpoint is the beginning of this log.
+
+    Asked with the log's event at the checkpoint. It is not after a restore, or when the log's tail was
+    lost and other events came in its place.
+    """
+    if checkpoint.position == 0:
+        return True
+    return (checkpoint.log, checkpoint.event_id) == (log.created, log.event_id) and log.last >= checkpoint.position
+
+
+class Reader(Protocol):
+    """Hands out the log's messages in order, none twice, none left out."""
+
+    log_position: int
+
+    async def take(self, wait_s: float) -> list[LogMessage]:
+        """Return the next messages, up to a bound; none where none came in time. Raises ReaderLost."""
+        ...
+
+    async def stop(self) -> None:
+        """Read no more."""
+        ...
+
+
+class Source(Protocol):
+    """The log as the projector reads it."""
+
+    async def identity(self, position: int) -> LogIdentity:
+        """Return which log it is, with the identity of the event at `position`. Raises Unavailable."""
+        ...
+
+    async def read(self, after: int) -> Reader:
+        """Return a reader of everything after a position. Raises Unavailable."""
+        ...
+
+
+class ReadModels(Protocol):
+    """Read models in one file; used by one thread at a time."""
+
+    checkpoint: Checkpoint
+    dead_letters: int
+
+    def fold(self, messages: Sequence[LogMessage], log: str) -> int:
+        """Fold messages, each once; return how many were new. Raises OutOfRoom, Damaged."""
+        ...
+
+    def complaints(self) -> list[Complaint]:
+        """Return what the checks complain about."""
+        ...
+
+    def names(self) -> list[str]:
+        """Return the names of the read models."""
+        ...
+
+    def limit_memory(self, megabytes: int) -> None:
+        """Change the bound on memory."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+Models = TypeVar("Models", bound=ReadModels)
+
+
+class Files(Protocol[Models]):
+    """The files that read models live in: a finished one, and one that is being built beside it."""
+
+    def open(self) -> Models | None:
+        """Return the finished file, None where there is none or it was damaged and set aside."""
+        ...
+
+    def create(self) -> Models:
+        """Return a finished file that is empty."""
+        ...
+
+    def build(self) -> Models:
+        """Return an empty file beside the finished one; what was left of an earlier one is gone."""
+        ...
+
+    def finish(self, building: Models, old: Models | None) -> Models:
+        """Close both files, put the one that was built in the other's place, and return it."""
+        ...
+
+    def set_aside(self, models: Models) -> None:
+        """Close a damaged file and move it out of the way."""
+        ...
+
+    def close(self) -> None:
+        """Let another process have the files."""
+        ...
+
+
+_Shown = TypeVar("_Shown", bound=ReadModels, contravariant=True)
+
+
+class Snapshots(Protocol[_Shown]):
+    """Snapshots for readers."""
+
+    def exists(self) -> bool:
+        """Return whether readers have a snapshot."""
+        ...
+
+    def publish(self, models: _Shown) -> bool:
+        """Show readers the present state; return whether they see it. Raises OutOfRoom, Damaged."""
+        ...
+
+    def withhold(self, models: _Shown) -> None:
+        """Keep the last snapshot, and the files in bounds meanwhile."""
+        ...
+
+    def release(self) -> None:
+        """Let go of the file that was published, before it is closed."""
+        ...
+
+    def close(self) -> None:
+        """Finish what runs in the background."""
+        ...
+
+
+class Observer:
+    """Is told what happens; the metrics of a process derive from it."""
+
+    def folded(self, events: int) -> None:
+        """Some events are in the live read models."""
+
+    def published(self, seconds: float) -> None:
+        """Readers see a new snapshot."""
+
+    def refused(self) -> None:
+        """A snapshot was withheld, since a check complains."""
