@@ -72,7 +72,9 @@ def _is_plain(job: Job, aggregate: Aggregate) -> bool:
         return False
     if command.expected_image is not None or command.expected_position is not None:
         return False
-    if request.repeatable and (aggregate.find(request.command_id) or aggregate.must_read(request.sent) is not None):
+    if request.repeatable and aggregate.find(request.command_id):
+        return False
+    if request.repeatable and aggregate.must_read(request.command_id, request.sent) is not None:
         return False
     return not required(command, aggregate.state)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from tagstack.bench.figures import Row
+from tagstack.bench.read_rows import ReadPath
 from tagstack.bench.sizes import Sizes
 from tagstack.bench.stage import stage
 from tagstack.bench.write_rows import WritePath
@@ -20,12 +21,16 @@ async def run(sizes: Sizes, begun: Begun) -> AsyncIterator[Row]:
         await place.start_worker("commands")
         writing = WritePath(place, sizes)
         await writing.set_up()
+        reading = ReadPath(place, sizes)
         parts: list[Part] = [
             ("small commands", writing.small_commands),
             ("one hot image stream", writing.hot_image_stream),
             ("commands that move 5 tags", writing.aliases),
             ("real mappings", writing.real_mappings),
             ("latency", writing.latency),
+            ("filling the log", writing.fill),
+            ("SQL freshness", reading.freshness),
+            ("projector", reading.catch_up),
         ]
         for number, (name, measure) in enumerate(parts):
             begun(name, number, len(parts))

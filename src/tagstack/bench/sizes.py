@@ -14,6 +14,7 @@ class Sizes(msgspec.Struct, frozen=True):
     aliases: int = 512
     mappings: int = 5_000
     steady_s: float = 2.0
+    log_events: int = 0  # pushed until the log has so many, before the projector is measured
 
 
-FULL = Sizes(times=7, commands=100_000, hot=20_000, aliases=2_048, mappings=20_000, steady_s=10.0)
+FULL = Sizes(times=7, commands=100_000, hot=20_000, aliases=2_048, mappings=20_000, steady_s=10.0, log_events=1_000_000)

@@ -85,6 +85,14 @@ class Stage:
                 preexec_fn=die_with_parent,
             )
 
+    def memory_mb(self, name: str) -> float:
+        """Return the most memory a worker process has held, in MB; 0 where the system does not tell."""
+        try:
+            told = Path(f"/proc/{self._workers[name].pid}/status").read_text()
+        except OSError:
+            return 0.0
+        return int(told.partition("VmHWM:")[2].split()[0]) / 1024
+
     def stop_worker(self, name: str) -> None:
         """Stop a worker process, if it runs."""
         worker = self._workers.pop(name, None)

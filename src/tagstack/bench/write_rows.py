@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
+from tagstack.adapters.nats_streams import log_position
 from tagstack.adapters.nats_transport import Arrived
 from tagstack.bench.figures import Row, Wanted, side_by_side
 from tagstack.bench.load import Load, Sender, Sent
@@ -129,6 +130,13 @@ class WritePath:
             pairs = [(mine.percentile(share), theirs.percentile(share)) for mine, theirs in zip(ours, raw, strict=True)]
             rows.append(Wanted(f"reply latency p{share * 100:.0f} at 500/s", "ms", aim, "lower").row(pairs))
         return [*rows, Wanted("changed topic after the reply, p99", "ms", 3.0, "lower").alone(changed)]
+
+    async def fill(self) -> list[Row]:
+        """Push until the log is as long as the read path is to be measured with."""
+        missing = self._sizes.log_events - await log_position(self._stage.nc)
+        if missing > 0:
+            await self._sender.crowd(self._many.take(missing), IN_FLIGHT)
+        return []
 
     async def _beside_aliases(self, aliased: Pushes) -> Row:
         count = int(self._sizes.steady_s * PER_S)
