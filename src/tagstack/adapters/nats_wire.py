@@ -27,7 +27,7 @@ from tagstack.domain.errors import Unavailable
 PING_INTERVAL_S = 20.0
 PINGS_UNANSWERED_MAX = 2
 FLUSH_TIMEOUT_S = 10.0
-TOGETHER_BYTES_MAX = 32 * 1024  # sent in one go; more would leave the server idle while we fill it
+TOGETHER_BYTES_MAX = 64 * 1024  # sent in one go; more would leave the server idle while we fill it
 WRITE_BYTES_MAX = 1024 * 1024  # handed to the connection and not sent yet; over it publishers wait
 
 _log = logging.getLogger(__name__)

@@ -75,7 +75,7 @@ class ReadPath:
         async def drain() -> float:
             return await self._drained(events)
 
-        pairs = await side_by_side(fold, drain, self._sizes.times)
+        pairs = await side_by_side(fold, drain, self._sizes.folds)
         rate = Wanted(f"projector catch-up over {events} events", "1/s", 60_000.0).alone([mine for mine, _ in pairs])
         share = Wanted("projector catch-up beside draining the log", "1/s", 0.7).row(pairs)
         memory = Wanted("projector memory, at most", "MB", 1_024.0, "lower")

@@ -9,12 +9,22 @@ class Sizes(msgspec.Struct, frozen=True):
     """How often each figure is taken, and how many requests or events it is taken from."""
 
     times: int = 3
-    commands: int = 20_000
+    commands: int = 15_000
     hot: int = 4_000
-    aliases: int = 512
-    mappings: int = 5_000
-    steady_s: float = 2.0
+    aliases: int = 256
+    mappings: int = 4_000
+    steady_s: float = 1.5
+    folds: int = 1  # of the whole log, beside draining it
     log_events: int = 0  # pushed until the log has so many, before the projector is measured
 
 
-FULL = Sizes(times=7, commands=100_000, hot=20_000, aliases=2_048, mappings=20_000, steady_s=10.0, log_events=1_000_000)
+FULL = Sizes(
+    times=7,
+    commands=100_000,
+    hot=20_000,
+    aliases=2_048,
+    mappings=20_000,
+    steady_s=10.0,
+    folds=3,
+    log_events=1_000_000,
+)

@@ -22,7 +22,7 @@ IN_FLIGHT = 512
 BATCHES_IN_FLIGHT = 16
 ALIASED_STREAMS = 64
 PER_S = 500.0
-SETTLE_S = 0.5  # lets the server finish its own work before the next figure
+SETTLE_S = 0.3  # lets the server finish its own work before the next figure
 
 _T = TypeVar("_T")
 

@@ -32,11 +32,15 @@ def bench(
     """
     from tagstack.bench.sizes import FULL, Sizes
 
-    rows = _run(_measure(FULL if full else Sizes()))
-    if output.format in ("json", "yaml"):
+    show(_run(_measure(FULL if full else Sizes())), output.format)
+
+
+def show(rows: list[Row], form: str) -> None:
+    """Print the rows."""
+    if form in ("json", "yaml"):
         import msgspec
 
-        print_object(msgspec.to_builtins(rows), output.format)
+        print_object(msgspec.to_builtins(rows), form)
         return
     columns = ["FIGURE", "VALUE", "UNIT", "BASELINE", "RATIO", "AIM", ""]
     table(columns, [_line(row) for row in rows])
