@@ -9,11 +9,11 @@ class Sizes(msgspec.Struct, frozen=True):
     """How often each figure is taken, and how many requests or events it is taken from."""
 
     times: int = 3
-    commands: int = 15_000
+    commands: int = 12_000
     hot: int = 4_000
     aliases: int = 256
-    mappings: int = 4_000
-    steady_s: float = 1.5
+    mappings: int = 3_000
+    steady_s: float = 1.0
     folds: int = 1  # of the whole log, beside draining it
     log_events: int = 0  # pushed until the log has so many, before the projector is measured
 
