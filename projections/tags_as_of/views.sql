@@ -20,4 +20,5 @@ SELECT k.namespace, k.image_stream, k.tag, last.image, last.pull_spec, last.gene
  WHERE last.image <> '' AND (s.deleted IS NULL OR s.deleted > utc(t_));
 
 COMMENT ON MACRO utc IS 'A moment as TIMESTAMP in UTC: without a zone it is UTC, with one it is converted.';
-COMMENT ON MACRO TABLE tags_as_of IS 'current_tags as they were at a moment: UTC, or with a zone that is converted.';
+COMMENT ON MACRO TABLE tags_as_of IS 'The rows that current_tags had at a moment.
+t_: text and TIMESTAMP are UTC; TIMESTAMPTZ, and text with an offset, are converted';

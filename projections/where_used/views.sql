@@ -6,4 +6,12 @@ SELECT namespace, image_stream, tag, min(valid_from) AS first, max(valid_from) A
   FROM tag_history
  WHERE image <> '' AND (starts_with(image, image_) OR starts_with(split_part(image, ':', 2), image_))
  GROUP BY ALL;
-COMMENT ON MACRO TABLE where_used IS 'Every tag that ever pointed at an image (a prefix will do), and for how long.';
+COMMENT ON MACRO TABLE where_used IS 'One row per tag that ever pointed at an image, deleted tags included.
+image_: the image, or the beginning of its name or digest
+namespace: Project
+image_stream: Image stream
+tag: Tag
+first: When it first pointed there, UTC
+last: When it last began to point there, UTC
+times: How many entries of its history stack hold the image
+held_for: For how long in all, until now where it still does';
