@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tagstack.adapters.nats_client import ServiceClient
+from tagstack.adapters.nats_sql_client import Question, SqlAnswer
 from tests.e2e.cli_service import digest, mapping
 from tests.e2e.service import Up, running
 
@@ -28,6 +31,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """A whole service with a tag that moved once; tests write to namespaces of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TAGSTACK_SQL_TIMEOUT_S", "300")  # so that a statement ends by a cancel and nothing else
+        patch.setenv("TAGSTACK_SNAPSHOT_INTERVAL_MS", "1000")  # so that reading one's own write has to wait
         with running(tmp_path_factory.mktemp("home")) as service:
             for image in (A, B):
                 assert push(service, "team/app:latest", image).returncode == 0
@@ -165,6 +169,20 @@ def wait_for_metric(url: str, name: str, value: float) -> None:
             return
         time.sleep(0.02)
     raise AssertionError(f"{name} did not become {value}")
+
+
+def test_answers_left_half_way_harm_nobody(up: Up) -> None:
+    """However many answers are left half-way, the next statement is answered."""
+
+    async def leaving() -> list[list[Any]]:
+        async with ServiceClient(up.endpoints["nats"], "alice") as client:
+            for _ in range(30):
+                async with SqlAnswer(client, Question("SELECT * FROM range(500000)")) as answer:
+                    await anext(answer.rows())
+            async with SqlAnswer(client, Question("SELECT 42")) as answer:
+                return [row async for row in answer.rows()]
+
+    assert asyncio.run(asyncio.wait_for(leaving(), WAIT_S)) == [[42]]
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])

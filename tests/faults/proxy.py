@@ -21,6 +21,7 @@ class Proxy:
         self._marker = b""
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._clients: list[asyncio.StreamWriter] = []
         self.lost = 0
         self.url = ""
 
@@ -28,11 +29,18 @@ class Proxy:
         """Lose the answers to the next data that contains `marker`, once."""
         self._marker = marker
 
+    async def inject(self, data: bytes) -> None:
+        """Say something to every client as if the server had said it."""
+        for writer in self._clients:
+            writer.write(data)
+            await writer.drain()
+
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Connect one client through."""
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._clients.append(writer)
         with contextlib.suppress(OSError):
             to_reader, to_writer = await asyncio.open_connection(self._host, self._port)
             cut = asyncio.Event()

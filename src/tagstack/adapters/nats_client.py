@@ -161,10 +161,11 @@ class ServiceClient:
             if not start:
                 return found
 
-    async def request(self, subject: str, body: bytes, headers: dict[str, str]) -> Msg:
-        """Return the reply to one request. Raises Unavailable, Forbidden, TooLarge."""
+    async def request(self, subject: str, body: bytes, headers: dict[str, str], timeout_s: float = 0) -> Msg:
+        """Return the reply to one request; 0 is the usual timeout. Raises Unavailable, Forbidden, TooLarge."""
+        timeout_s = timeout_s or REPLY_TIMEOUT_S
         nc = await self.connected()
-        reply = task_of(nc.request(subject, body, timeout=REPLY_TIMEOUT_S, headers=headers or None))
+        reply = task_of(nc.request(subject, body, timeout=timeout_s, headers=headers or None))
         try:
             with self.failing(subject) as failing:
                 await asyncio.wait({reply, failing}, return_when=asyncio.FIRST_COMPLETED)
@@ -174,7 +175,7 @@ class ServiceClient:
         except MaxPayloadError:
             raise TooLarge(f"the body has {len(body)} bytes, the server takes up to {nc.max_payload}") from None
         except (NatsTimeout, TimeoutError):
-            raise Unavailable(f"no answer from {self.url} within {REPLY_TIMEOUT_S:g} s") from None
+            raise Unavailable(f"no answer from {self.url} within {timeout_s:g} s") from None
         except NatsError as error:
             raise Unavailable(f"no answer from {self.url}: {_told(error)}") from error
         finally:

@@ -39,6 +39,7 @@ ROWS = "Tagstack-Rows"
 STATEMENT_ID_LENGTH_MAX = 128
 HEADER_BYTES_MAX = 1_024  # of max_payload, set aside for headers
 FLUSH_TIMEOUT_S = 10
+ABANDONED_FLUSH_TIMEOUT_S = 3_600
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
@@ -142,6 +143,19 @@ class SqlIntake:
         """Send one message and wait for the server, so that no more than two wait here."""
         try:
             await self._nc.publish(subject, body, headers=headers)
-            await self._nc.flush(FLUSH_TIMEOUT_S)
-        except NatsError as error:
+            await self._flushed()
+        except (NatsError, TimeoutError) as error:
             raise Unavailable(f"the server did not take the answer: {error or type(error).__name__}") from error
+
+    async def _flushed(self) -> None:
+        """Wait until the server has everything.
+
+        nats-py's read loop dies of a pong that nobody waits for any more, and with it the whole connection.
+        So a wait that is cancelled, or too long, leaves the flush itself alone.
+        """
+        flushing = asyncio.ensure_future(self._nc.flush(ABANDONED_FLUSH_TIMEOUT_S))
+        flushing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        done, _ = await asyncio.wait({flushing}, timeout=FLUSH_TIMEOUT_S)
+        if not done:
+            raise TimeoutError(f"no answer within {FLUSH_TIMEOUT_S} s")
+        flushing.result()

@@ -138,5 +138,4 @@ class SqlAnswer:
             nc = await self._client.connected()
             await subscription.unsubscribe()
             if not self._ended:
-                await nc.publish(self._subject, b"", headers=self._headers)
-                await nc.flush(1)
+                await nc.publish(self._subject, b"", headers=self._headers)  # closing sends what waits

@@ -18,7 +18,7 @@ from tagstack.adapters.duckdb_projections import ReadModel, builtin_folder, disc
 from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
 from tagstack.adapters.duckdb_snapshots import DuckDBSnapshots, SnapshotLimits
 from tagstack.adapters.nats_reader import LogSource, ReaderLimits
-from tagstack.adapters.nats_streams import declare, log_position
+from tagstack.adapters.nats_streams import declare, log_position, settled
 from tagstack.adapters.nats_subjects import REPLY_PREFIXES
 from tagstack.application.projector import Projector, ProjectorOptions
 from tagstack.application.read_models import Observer
@@ -82,7 +82,7 @@ class ProjectorPart:
         await projector.start(LogSource(nc, ReaderLimits(messages=self._settings.batch_events_max)))
         self.projector = projector
         await nc.subscribe(CONTROL, cb=self._asked)
-        await nc.flush()  # ready means that the server knows our subscription
+        await settled(nc)  # ready means that the server knows our subscription
 
     async def stop(self) -> None:
         """Finish the batch in hand and close the files."""

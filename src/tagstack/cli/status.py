@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CONTROL = "tagstack.control.projector"
 POLL_INTERVAL_S = 0.1
+CHECK_TIMEOUT_S = 300.0
 QUIET_POLLS_MAX = 5  # so often "not rebuilding" after the request means that it is over
 
 State = dict[str, Any]
@@ -97,7 +98,9 @@ def _tell(found: State, streams: dict[str, State], dead: tuple[int, int]) -> Non
 
 async def _ask(client: ServiceClient, request: State) -> State:
     """Return the projector's state. Raises Unavailable where it does not answer."""
-    state: State = json.loads((await client.request(CONTROL, json.dumps(request).encode(), {})).data)
+    timeout_s = CHECK_TIMEOUT_S if request.get("check") else 0
+    reply = await client.request(CONTROL, json.dumps(request).encode(), {}, timeout_s)
+    state: State = json.loads(reply.data)
     return state
 
 
