@@ -130,6 +130,15 @@ def test_where_used_takes_the_beginning_of_an_image(told: duckdb.DuckDBPyConnect
     assert asked == [("dev", "latest", 1), ("prod", "latest", 1), ("staging", "latest", 1)]
 
 
+def test_where_used_tells_for_how_long(told: duckdb.DuckDBPyConnection) -> None:
+    """Every stay of the image counts, from when the tag began to point there until it pointed elsewhere or was gone."""
+    asked = "SELECT tag, times, held_for FROM where_used(?) WHERE namespace IN ('prod', 'dev') ORDER BY tag"
+    twice = told.execute(asked, [sample_history.digest("api-1.1.1-amd64")]).fetchall()
+    assert ("stable", 2, timedelta(days=7, hours=23, minutes=47)) in twice
+    gone = told.execute(asked, [sample_history.digest("legacy-0.8.0-amd64")]).fetchall()
+    assert gone == [("php7", 1, timedelta(days=31, hours=4, minutes=54))]
+
+
 @pytest.mark.parametrize("asked", ["tag_stack('prod/no:such')", "tag_stack('')", "where_used('sha256:no')"])
 def test_what_never_was_has_no_rows(told: duckdb.DuckDBPyConnection, asked: str) -> None:
     """A macro answers a reference to nothing with nothing."""
