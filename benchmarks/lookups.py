@@ -1,4 +1,4 @@
-"""Measures point lookups on large read models: `python benchmarks/lookups.py [EVENTS...]`.
+"""Measures point lookups on read models of 100,000 events and more: `python benchmarks/lookups.py [EVENTS...]`.
 
 The rows are made by set-based SQL in the real schema: in the order of the log, where every tag's rows lie
 far from each other, and sorted by tag. Prints the median of warm runs on one connection.
@@ -31,8 +31,9 @@ SELECT i + 1 AS position, (i * 7919) % {tags} AS number, TIMESTAMP '2025-01-01' 
   FROM range({events}) r(i);
 INSERT INTO tag_changes
 SELECT 'project-' || number // {per_namespace} AS namespace, 'app-' || number // {per_stream} AS image_stream,
-       'v' || number % {per_stream} AS tag, position, time, 'image_tagged', true, position, image, 'registry.example/app@' || image, 1, time, 'mapping',
-       'ci', 'merge', 'build-' || position, NULL, NULL, NULL, NULL, NULL
+       'v' || number % {per_stream} AS tag, position, time, 'image_tagged', true, position, image,
+       'registry.example/app@' || image, 1, time, 'mapping', 'ci', 'merge',
+       'build-' || position, NULL, NULL, NULL, NULL, NULL
   FROM (SELECT *, 'sha256:' || sha256(position::VARCHAR) AS image FROM moved) ORDER BY {order};
 INSERT INTO current_tags
 SELECT namespace, image_stream, tag, image, pull_spec, generation, since, actor, reason, origin, held_since, held_by,
