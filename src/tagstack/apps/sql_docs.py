@@ -42,8 +42,8 @@ The comments are in the database, too: `SELECT column_name, comment FROM duckdb_
 
 ![Timeline of the image stream prod/api](timeline.svg)
 
-How fast is it? Medians of `benchmarks/lookups.py` on a shared machine with two cores, a hundred moves per tag, rows in the
-order of the log:
+How fast is it? Medians of `benchmarks/lookups.py` on a shared machine with two cores: a hundred moves per tag, rows in
+the order of the log.
 
 | events | current tag | stack of a tag | as of, one project | as of, everything | where used |
 |---|---|---|---|---|---|
