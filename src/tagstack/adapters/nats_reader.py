@@ -2,6 +2,7 @@
 
 The consumer lives in the server's memory and holds nothing worth keeping: whoever loses it opens a new
 reader at its own checkpoint. A reader that may have missed something ends; it never skips or repeats.
+Messages come over a `Transport`; all that is rare is asked over nats-py.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 
 import msgspec
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from tagstack.adapters.nats_streams import EVENTS_STREAM, REQUEST_TIMEOUT_S, jetstream, stream_info
+from tagstack.adapters.nats_transport import Arrived, PlainTransport, Transport, Unsubscribe
+from tagstack.adapters.nats_wire_parser import Delivered, find_header
 from tagstack.application.read_models import LogIdentity, LogMessage, ReaderLost
 from tagstack.domain.errors import Unavailable
 
@@ -25,6 +27,7 @@ HEARTBEAT_S = 1.0
 HEARTBEATS_MISSED_MAX = 3
 PULL_EXPIRES_S = 30.0
 INACTIVE_S = 60
+STOP_TIMEOUT_S = 2.0
 IDENTITY = "ce-id"
 _STATUS_IDLE, _STATUS_EXPIRED = "100", "408"
 _ANSWERED = ("Batch Completed", "Message Size Exceeds MaxBytes")  # a request is over, the consumer goes on
@@ -38,10 +41,11 @@ class ReaderLimits(msgspec.Struct, frozen=True):
 
 
 class LogSource:
-    """The port `Source` on the JetStream stream of all events."""
+    """The port `Source` on the JetStream stream of all events; its messages come over `transport`."""
 
-    def __init__(self, nc: Client, limits: ReaderLimits | None = None) -> None:
+    def __init__(self, nc: Client, limits: ReaderLimits | None = None, transport: Transport | None = None) -> None:
         self._nc = nc
+        self._transport = transport or PlainTransport(nc)
         self._limits = limits or ReaderLimits()
         self._reconnects = 0
 
@@ -56,7 +60,7 @@ class LogSource:
 
     async def read(self, after: int) -> NatsReader:
         """Return a reader of everything after a position."""
-        reader = NatsReader(self._nc, after, self._limits, self._reconnects)
+        reader = NatsReader(self._nc, self._transport, after, self._limits, self._reconnects)
         await reader.start()
         return reader
 
@@ -75,8 +79,9 @@ class LogSource:
 class NatsReader:
     """Reads from one consumer until it ends."""
 
-    def __init__(self, nc: Client, after: int, limits: ReaderLimits, reconnects: int) -> None:
+    def __init__(self, nc: Client, transport: Transport, after: int, limits: ReaderLimits, reconnects: int) -> None:
         self._nc = nc
+        self._transport = transport
         self._limits = limits
         self._received = after  # position of the newest message
         self.log_position = after
@@ -87,13 +92,13 @@ class NatsReader:
         self._arrived = asyncio.Event()
         self._lost = ""
         self._consumer = ""
-        self._subscription: Subscription | None = None
+        self._unsubscribe: Unsubscribe | None = None
         self._heard_at = 0.0
         self._reconnects = reconnects
 
     async def start(self) -> None:
         """Make a consumer and ask for the first messages. Raises Unavailable."""
-        self._inbox = self._nc.new_inbox()
+        self._inbox = self._transport.new_inbox()
         config = {
             "ack_policy": "none",
             "deliver_policy": "by_start_sequence",
@@ -108,10 +113,11 @@ class NatsReader:
         if "error" in made:
             raise Unavailable(f"the log can't be read: {made['error']['description']}")
         self._consumer = made["name"]
+        if self._nc.stats["reconnects"] != self._reconnects:
+            # the consumer may be one of another log than the one whose identity was looked at
+            raise ReaderLost("the connection was lost meanwhile")
         self.log_position = max(self.log_position, self._received + int(made["num_pending"]))
-        self._subscription = await self._nc.subscribe(
-            self._inbox, cb=self._got, pending_msgs_limit=-1, pending_bytes_limit=-1
-        )
+        self._unsubscribe = await self._transport.subscribe(self._inbox, self._got)
         self._heard_at = time.monotonic()
         await self._ask()
 
@@ -135,12 +141,13 @@ class NatsReader:
     async def stop(self) -> None:
         """Read no more and let the server forget the consumer."""
         self._lost = self._lost or "stopped"
-        if self._subscription is None:
+        if self._unsubscribe is None:
             return
         try:
-            await self._subscription.unsubscribe()
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await self._unsubscribe()
             await self._nc.publish(f"$JS.API.CONSUMER.DELETE.{EVENTS_STREAM}.{self._consumer}")
-        except NatsError:
+        except (NatsError, Unavailable, TimeoutError):
             pass  # the connection is gone, and the server forgets an inactive consumer by itself
 
     async def _ask(self) -> None:
@@ -155,25 +162,23 @@ class NatsReader:
             "idle_heartbeat": int(HEARTBEAT_S * 1e9),
         }
         self._asked += room
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.{self._consumer}"
         try:
-            await self._nc.publish(
-                f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.{self._consumer}",
-                json.dumps(request).encode(),
-                reply=self._inbox,
-            )
-        except NatsError as error:
-            self._end(f"the log can't be reached: {error!r}")
+            await self._transport.publish(subject, json.dumps(request).encode(), self._inbox)
+        except Unavailable as error:
+            self._end(f"the log can't be reached: {error}")
 
-    async def _got(self, msg: Msg) -> None:
+    def _got(self, msg: Arrived) -> None:
         self._heard_at = time.monotonic()
-        if not msg.reply.startswith("$JS.ACK."):
+        reply = msg.reply
+        if not reply.startswith("$JS.ACK."):
             self._heed(msg.headers or {})
             return
-        tokens = msg.reply.split(".")
-        # $JS.ACK.<stream>.<consumer>.<deliveries>.<position>.<number>.<time>.<pending>, or the form with a domain
-        position, number, _, pending = tokens[5:9] if len(tokens) == 9 else tokens[7:11]
         if self._lost:
             return
+        tokens = reply.split(".")
+        # $JS.ACK.<stream>.<consumer>.<deliveries>.<position>.<number>.<time>.<pending>, or the form with a domain
+        position, number, _, pending = tokens[5:9] if len(tokens) == 9 else tokens[7:11]
         if int(number) != self._delivered + 1 or int(position) <= self._received:
             self._end(f"message {number} at position {position} came after {self._delivered} at {self._received}")
             return
@@ -181,12 +186,12 @@ class NatsReader:
         self._asked -= 1
         self._received = int(position)
         self.log_position = self._received + int(pending)
-        identity = (msg.headers or {}).get(IDENTITY, "")
-        self._buffer.append(LogMessage(self._received, msg.subject, msg.data, identity))
-        self._buffered_bytes += len(msg.data)
+        body = msg.data
+        self._buffer.append(LogMessage(self._received, msg.subject, body, _identity(msg)))
+        self._buffered_bytes += len(body)
         self._arrived.set()
 
-    def _heed(self, headers: dict[str, str]) -> None:
+    def _heed(self, headers: Mapping[str, str]) -> None:
         """Take notice of what the server says about a request."""
         status, description = headers.get("Status", ""), headers.get("Description", "")
         if status == _STATUS_IDLE:
@@ -207,3 +212,9 @@ class NatsReader:
     def _end(self, why: str) -> None:
         self._lost = self._lost or why
         self._arrived.set()
+
+
+def _identity(msg: Arrived) -> str:
+    if isinstance(msg, Delivered):  # reading one header costs a tenth of reading all of them
+        return find_header(msg.head, IDENTITY)
+    return (msg.headers or {}).get(IDENTITY, "")

@@ -103,6 +103,16 @@ class Parser(asyncio.Protocol):
         self._owner.lost()
 
 
+def find_header(block: bytes, name: str) -> str:
+    """Return one header of a block as `read_headers` would, "" where there is none."""
+    mark = b"\r\n%b:" % name.encode()
+    at = block.rfind(mark)
+    if at < 0:
+        return ""
+    value, _, _ = block[at + len(mark) :].partition(b"\r\n")
+    return value.decode(errors="replace").strip()
+
+
 def read_headers(block: bytes) -> dict[str, str]:
     """Return the headers in a block; the last of several under one name counts."""
     first, _, rest = block.decode(errors="replace").partition("\r\n")

@@ -16,9 +16,7 @@ from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_queries import QueryIntake
 from tagstack.adapters.nats_queue import QueueIntake
 from tagstack.adapters.nats_streams import declare, settled
-from tagstack.adapters.nats_transport import PlainTransport, Transport
-from tagstack.adapters.nats_wire import WireTransport
-from tagstack.adapters.nats_wire_format import Unsuited
+from tagstack.adapters.nats_transport import Transport
 from tagstack.application.followers import Followers
 from tagstack.application.handler import CommandHandler, Limits, Surroundings
 from tagstack.application.ports import Request
@@ -27,6 +25,7 @@ from tagstack.application.replies import Outcome
 from tagstack.apps import shell
 from tagstack.apps.grants_file import read_grants
 from tagstack.apps.settings import Settings
+from tagstack.apps.transports import open_transport
 from tagstack.domain.errors import Refused, TagstackError
 from tagstack.domain.times import text_of
 
@@ -77,7 +76,7 @@ class CommandsPart:
     async def start(self, nc: Client) -> None:
         """Declare the streams and begin to take commands and queries."""
         await declare(nc, self._settings.replicas)
-        self._transport = await self._open_transport(nc)
+        self._transport = await open_transport(nc, self._settings, "commands", self.reconnected)
         log = await NatsLog(nc, self._transport).start()
         grants = read_grants(self._settings.grants)
         self._handler = CommandHandler(
@@ -93,20 +92,6 @@ class CommandsPart:
         await self._intake.start()
         await self._transport.flush()  # ready means that the server knows our subscriptions
         await settled(nc)
-
-    async def _open_transport(self, nc: Client) -> Transport:
-        """Return the fast path for commands, acks and replies, or nats-py where that does not do."""
-        why = "as set"
-        if self._settings.transport == "fast":
-            try:
-                wire = await WireTransport(self._settings.nats, "tagstack-commands-fast", self.reconnected).connect()
-            except Unsuited as error:
-                why = str(error)
-            else:
-                _log.info("commands: on the fast path")
-                return wire
-        _log.info("commands: on the plain path, %s", why)
-        return PlainTransport(nc)
 
     def _limits(self) -> Limits:
         settings = self._settings

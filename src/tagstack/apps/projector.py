@@ -20,10 +20,12 @@ from tagstack.adapters.duckdb_snapshots import DuckDBSnapshots, SnapshotLimits
 from tagstack.adapters.nats_reader import LogSource, ReaderLimits
 from tagstack.adapters.nats_streams import declare, log_position, settled
 from tagstack.adapters.nats_subjects import REPLY_PREFIXES
+from tagstack.adapters.nats_transport import Transport
 from tagstack.application.projector import Projector, ProjectorOptions
 from tagstack.application.read_models import Observer
 from tagstack.apps import shell
 from tagstack.apps.settings import Settings
+from tagstack.apps.transports import open_transport
 from tagstack.domain.errors import TagstackError
 
 SWITCH_INTERVAL_S = 0.0005
@@ -68,6 +70,7 @@ class ProjectorPart:
         self._metrics = Metrics(registry)
         self._limits = limits or SnapshotLimits(kept_max=settings.snapshots_max)
         self._nc: Client | None = None
+        self._transport: Transport | None = None
         self.projector: Projector[ReadModelFile] | None = None
 
     async def start(self, nc: Client) -> None:
@@ -79,7 +82,9 @@ class ProjectorPart:
         self._metrics.lag.set_function(lambda: max(projector.log_position - projector.position, 0))
         self._metrics.dead.set_function(lambda: projector.dead_letters)
         self._metrics.rebuilding.set_function(lambda: projector.rebuilding)
-        await projector.start(LogSource(nc, ReaderLimits(messages=self._settings.batch_events_max)))
+        self._transport = await open_transport(nc, self._settings, "projector")
+        limits = ReaderLimits(messages=self._settings.batch_events_max)
+        await projector.start(LogSource(nc, limits, self._transport))
         self.projector = projector
         await nc.subscribe(CONTROL, cb=self._asked)
         await settled(nc)  # ready means that the server knows our subscription
@@ -88,6 +93,8 @@ class ProjectorPart:
         """Finish the batch in hand and close the files."""
         if self.projector is not None:
             await self.projector.stop()
+        if self._transport is not None:
+            await self._transport.close()
 
     def why_not_ready(self) -> str:
         """Return "" when readers see what the log says, but for a moment's lag."""
