@@ -21,7 +21,8 @@ from tagstack.application.read_models import Checkpoint, Complaint, Damaged, Log
 from tagstack.domain.errors import Unavailable
 
 COMPLAINTS_MAX = 100
-BUILDING_WAL = "64MB"
+BUILDING_THREADS = 1  # a batch is too small to share out: a second thread costs more than it brings
+BUILDING_WAL_SHARE = 0.5  # of the memory: rows that wait in the log are in memory too
 CHECKPOINTS_BY_HAND = "1TB"
 
 _T = TypeVar("_T")
@@ -117,11 +118,12 @@ class ReadModelFile:
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        building_wal = f"{max(int(self._options.memory_mb * BUILDING_WAL_SHARE), 1)}MB"
         config: dict[str, str | bool | int | float | list[str]] = {
-            "threads": self._options.threads,
+            "threads": BUILDING_THREADS if self._options.building else self._options.threads,
             "memory_limit": f"{self._options.memory_mb}MB",
             "temp_directory": str(self.path.parent / "spill"),
-            "wal_autocheckpoint": BUILDING_WAL if self._options.building else CHECKPOINTS_BY_HAND,
+            "wal_autocheckpoint": building_wal if self._options.building else CHECKPOINTS_BY_HAND,
             "autoinstall_known_extensions": "false",
             "python_enable_replacements": "false",
         }

@@ -29,6 +29,7 @@ from tagstack.apps.transports import open_transport
 from tagstack.domain.errors import TagstackError
 
 SWITCH_INTERVAL_S = 0.0005
+DUCKDB_SHARE = 0.75  # of the process's memory; the rest is for the interpreter and messages on their way
 CONTROL = "tagstack.control.projector"
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
@@ -137,15 +138,14 @@ def read_models(settings: Settings) -> list[ReadModel]:
 
 
 def _projector(settings: Settings, limits: SnapshotLimits, observer: Observer) -> Projector[ReadModelFile]:
+    memory_mb = max(int(settings.projector_memory_mb * DUCKDB_SHARE), 1)
     options = ProjectorOptions(
         snapshot_interval_s=settings.snapshot_interval_ms / 1000,
         batch=settings.batch_events_max,
-        memory_mb=settings.projector_memory_mb,
+        memory_mb=memory_mb,
         shutdown_timeout_s=settings.shutdown_timeout_s,
     )
-    files = ReadModelFiles(
-        settings.read_models, read_models(settings), FileOptions(memory_mb=settings.projector_memory_mb)
-    )
+    files = ReadModelFiles(settings.read_models, read_models(settings), FileOptions(memory_mb=memory_mb))
     return Projector(files, DuckDBSnapshots(settings.live, limits), options, observer)
 
 

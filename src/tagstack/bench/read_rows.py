@@ -82,7 +82,7 @@ class ReadPath:
         return [share, rate, memory.alone([self._stage.memory_mb("projector")])]
 
     async def _drained(self, events: int) -> float:
-        source = LogSource(self._stage.nc)
+        source = LogSource(self._stage.nc, transport=self._stage.transport)
         await source.identity(0)
         began = time.perf_counter()
         reader = await source.read(0)
