@@ -53,7 +53,7 @@ def history(
 
     async def work(client: ServiceClient) -> None:
         if tag:
-            rows = (await client.query(stream.namespace, "History", tag))["items"]
+            rows = await client.items(stream.namespace, "History", name=tag)
             TAG_HISTORY.print(rows, output.format)
             if output.format in ("table", "wide"):
                 await _tell_hold(client, stream.namespace, tag, rows)
@@ -127,10 +127,18 @@ def log(
 
         printer = EVENTS.printer(output.format)
         async for row in rows_of(client, sql, params):
-            printer.add(row if output.format in ("json", "yaml") else row | {"subject": subject_of(row)})
+            printer.add(row if output.format in ("json", "yaml") else row | _shown(row))
         printer.end()
 
     return session.run(project, work)
+
+
+def _shown(row: Row) -> Row:
+    """Return the cells of an event's line that are not columns of the relation."""
+    shown = {"subject": subject_of(row)}
+    if row["type"] == "push_withheld":  # what was pushed says more than what the tag still points at
+        shown["image"] = row["data"]["hold"]["withheld"]["image"]
+    return shown
 
 
 def subject_of(row: Row) -> str:
@@ -157,7 +165,7 @@ def _scope(scope: str | None, namespace: str) -> tuple[str, list[str]]:
 
 def as_of(
     time: str,
-    namespace_: str | None = None,
+    project_name: Annotated[str | None, Parameter(name="NAMESPACE")] = None,
     /,
     *,
     project: Project = Project(),  # noqa: B008  frozen
@@ -169,11 +177,11 @@ def as_of(
     ----------
     time
         RFC 3339 (UTC without a zone), a date, `now`, or an age such as 90s, 15m, 2h, 7d
-    namespace_
+    project_name
         one project only; every one without it
     """
     moment = references.moment(time)
-    namespace = namespace_ or project.given_namespace
+    namespace = project_name or project.given_namespace
 
     async def work(client: ServiceClient) -> None:
         TAGS.print(await rows_at(client, moment, namespace), output.format)
