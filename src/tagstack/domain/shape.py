@@ -28,6 +28,22 @@ _NAMES: dict[type, str] = {
 }
 
 
+_KINDS: dict[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+def kind_of(raw: Any) -> str:
+    """Return what a decoded JSON value is, in JSON's words."""
+    return _KINDS.get(type(raw), "something else")
+
+
 def fit(raw: Any, wanted: type) -> tuple[Any, list[Fault]]:
     """Return `raw` without what does not fit the type, and a fault for each thing left out.
 
