@@ -113,6 +113,15 @@ class Outside:
             self.wait(asyncio.sleep(POLL_S))
         return found
 
+    def settle(self) -> None:
+        """Wait until every consumer of the log has nothing left to do; a late one follows an earlier event."""
+
+        def settled() -> bool:
+            consumers = self.wait(self.js.consumers_info("TAGSTACK_EVENTS"))
+            return all(not (each.num_pending or each.num_ack_pending) for each in consumers)
+
+        self.until(settled)
+
     @contextmanager
     def changes(self, subject: str) -> Iterator[Callable[[int], list[tuple[str, Object]]]]:
         """Subscribe to a topic; the function given returns so many of its messages."""

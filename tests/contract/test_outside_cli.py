@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.outside import Outside, digest
+from tests.contract.outside import WAIT_S, Outside, digest
 from tests.e2e.service import Up
 
 A, B = digest(1), digest(2)
@@ -95,22 +97,39 @@ def test_the_log_shows_what_was_withheld(up: Up) -> None:
     assert "push_withheld" in line and B in line
 
 
-def test_watch_prints_an_object_a_line_until_interrupted(up: Up, outside: Outside) -> None:
-    """Only what fits the pattern; Ctrl-C ends it without noise."""
+@pytest.fixture
+def watching(up: Up) -> Iterator[subprocess.Popen[str]]:
+    """A `tagstack watch` in a foreground of its own, where Ctrl-C is not ignored."""
     command = [sys.executable, "-m", "tagstack", "watch", "cli/w*:v?", "-o", "json"]
-    environment = os.environ | {"TAGSTACK_HOME": str(up.home)}
-    with subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True) as watching:
-        assert watching.stdout is not None and watching.stderr is not None
-        number = 100
-        lines: list[str] = []
-        while not lines:  # it listens from some moment on
-            number += 1
-            outside.push("cli/watched:other", number)
-            outside.push("cli/watched:v1", number)
-            os.set_blocking(watching.stdout.fileno(), False)
-            lines = watching.stdout.readlines()
-        watching.send_signal(signal.SIGINT)
-        code, noise = watching.wait(20), watching.stderr.read()
+    with subprocess.Popen(
+        command,
+        env=os.environ | {"TAGSTACK_HOME": str(up.home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        yield process
+        process.kill()
+
+
+def test_watch_prints_an_object_a_line_until_interrupted(watching: subprocess.Popen[str], outside: Outside) -> None:
+    """Only what fits the pattern; Ctrl-C ends it without noise."""
+    assert watching.stdout is not None and watching.stderr is not None
+    os.set_blocking(watching.stdout.fileno(), False)
+    lines: list[str] = []
+    numbers = itertools.count(100)
+
+    def seen() -> bool:  # it listens from some moment on
+        number = next(numbers)
+        outside.push("cli/watched:other", number)
+        outside.push("cli/watched:v1", number)
+        lines.extend(watching.stdout.readlines() if watching.stdout else [])
+        return bool(lines)
+
+    outside.until(seen)
+    watching.send_signal(signal.SIGINT)
+    code, noise = watching.wait(WAIT_S), watching.stderr.read()
     told = json.loads(lines[0])
     assert (told["imageStream"], told["tag"], told["type"]) == ("watched", "v1", "image_tagged")
     assert (code, noise) == (130, "")

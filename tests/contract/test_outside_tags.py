@@ -41,6 +41,7 @@ def test_a_follower_of_another_image_stream_moves_by_its_own_command(outside: Ou
     follow = {"annotations": {"tagstack.dev/follow": "true"}}
     assert moves(outside.tag("al/near:v1.0", "far:src", **follow)) == [("v1.0", A, None)]
     outside.tag("al2/end:x", "al/near:v1.0", **follow)
+    outside.settle()
     moved = outside.push("al/far:src", 2, actor="eve")["details"]["position"]
     outside.until(lambda: outside.stack("al2/end:x")[0]["image"] == B)
     near, end = outside.stack("al/near:v1.0")[0], outside.stack("al2/end:x")[0]
