@@ -24,6 +24,9 @@ def test_aliases_follow_transitively_in_one_command(outside: Outside) -> None:
     assert [event["data"]["last"] for event in events] == [False, False, False, True]
     assert {event["origin"] for event in events} == {"mapping", "alias"}
     assert causes(outside.tag("al/one:src", "a")) == ["tag.from.name"]
+    circle = [{"name": name, "from": {"kind": "ImageStreamTag", "name": other}} for name, other in ("ab", "ba")]
+    refused = outside.command("ImageStream", "al/one", {"spec": {"tags": circle}})
+    assert causes(refused) == ["spec.tags[a].from.name"] and refused["details"]["kind"] == "ImageStream"
 
 
 def test_a_held_alias_stays_and_moves_on_release(outside: Outside) -> None:
