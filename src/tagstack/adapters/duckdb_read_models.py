@@ -102,8 +102,10 @@ class ReadModelFile:
         return self.path.with_name(self.path.name + ".wal")
 
     def compact(self) -> None:
-        """Take what the write-ahead log holds into the file. Raises Damaged, OutOfRoom."""
+        """Take what the write-ahead log holds into the file, and the file to the disk. Raises Damaged, OutOfRoom."""
         self._guarded(lambda: self.connection.execute("CHECKPOINT"))
+        if self._options.building:
+            self._sync()
 
     def limit_memory(self, megabytes: int) -> None:
         """Change the bound on memory."""
@@ -135,6 +137,9 @@ class ReadModelFile:
             raise Damaged(f"{self.path} can't be opened: {error}") from error
         # with optimistic writes a big commit goes into the file past its WAL, which snapshots are made of
         con.execute("SET enable_optimistic_write = false")
+        if self._options.building:
+            # a file that is not finished is built again after a crash; `compact` takes it to the disk as a whole
+            con.execute("SET fsync_mode = 'NONE'")
         return con
 
     def _prepare(self) -> None:
@@ -198,6 +203,12 @@ class ReadModelFile:
             self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self.descriptor)
+        except OSError as error:
+            raise Damaged(f"{self.path} can't be taken to the disk: {error}") from error
 
     def _rows(self, statement: duckdb.Statement) -> list[tuple[object, ...]]:
         return self.connection.execute(statement).fetchmany(COMPLAINTS_MAX)

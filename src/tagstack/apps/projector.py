@@ -29,7 +29,7 @@ from tagstack.apps.transports import open_transport
 from tagstack.domain.errors import TagstackError
 
 SWITCH_INTERVAL_S = 0.0005
-DUCKDB_SHARE = 0.75  # of the process's memory; the rest is for the interpreter and messages on their way
+DUCKDB_SHARE = 0.6  # of the process's memory; the rest: interpreter, messages, a look at each new snapshot
 CONTROL = "tagstack.control.projector"
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
