@@ -16,6 +16,7 @@ from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_queries import QueryIntake
 from tagstack.adapters.nats_queue import QueueIntake
 from tagstack.adapters.nats_streams import declare, settled
+from tagstack.adapters.nats_tags import TagsKeeper
 from tagstack.application.followers import Followers
 from tagstack.application.handler import CommandHandler, Limits, Surroundings
 from tagstack.application.ports import Request
@@ -58,6 +59,7 @@ class CommandsPart:
         self._handler: CommandHandler | None = None
         self._feed: FollowerFeed | None = None
         self._intake: CommandIntake | None = None
+        self._tags: TagsKeeper | None = None
         self.queue = QueueIntake(self.handle)
         self._metrics.in_flight.set_function(lambda: self._handler.in_flight if self._handler else 0)
         self._metrics.dead.set_function(lambda: self.queue.dead_letters)
@@ -65,6 +67,7 @@ class CommandsPart:
     async def start(self, nc: Client) -> None:
         """Declare the streams and begin to take commands and queries."""
         await declare(nc, self._settings.replicas)
+        self._tags = await TagsKeeper(nc, self._settings.replicas, self.forget).start()
         log = await NatsLog(nc).start()
         grants = read_grants(self._settings.grants)
         self._handler = CommandHandler(
@@ -89,6 +92,8 @@ class CommandsPart:
     async def stop(self) -> None:
         """Take no more and finish what is in flight, within the bound for a shutdown."""
         self.queue.stop()
+        if self._tags is not None:
+            await self._tags.stop()
         if self._feed is not None:
             await self._feed.stop()
         if self._intake is not None:
@@ -101,6 +106,12 @@ class CommandsPart:
     async def reconnected(self) -> None:
         """Forget every cached state: the log may have lost its tail meanwhile."""
         _log.warning("commands: connected again")
+        self.forget()
+        if self._tags is not None:
+            self._tags.reconnected()
+
+    def forget(self) -> None:
+        """Forget what was read from a log that may have been another one."""
         if self._handler is not None:
             self._handler.forget()
 
