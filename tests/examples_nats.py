@@ -33,7 +33,7 @@ WAIT_S = 20.0
 Json = dict[str, Any]
 
 WORKER = (
-    "import os; from tagstack.apps.shell import run_worker; from tagstack.apps.settings import read_settings; "
+    "import os; from tagstack.apps.workers import run_worker; from tagstack.apps.settings import read_settings; "
     "run_worker('commands', read_settings(os.environ))"
 )
 

@@ -18,7 +18,7 @@ from tests.integration.reading import MODELS, in_a_loop, query, reading, tagged
 from tests.integration.test_projector import EVENTS, ask, client, position, projector, publish, snapshot, until
 
 WORKER = (
-    "import sys; from tagstack.apps.settings import Settings; from tagstack.apps.shell import run_worker; "
+    "import sys; from tagstack.apps.settings import Settings; from tagstack.apps.workers import run_worker; "
     "run_worker('projector', Settings(nats=sys.argv[1], home=sys.argv[2], http_port=0, snapshot_interval_ms=20))"
 )
 KILLS = 4

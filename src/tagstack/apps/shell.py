@@ -6,12 +6,10 @@ connection directly.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -23,13 +21,12 @@ from nats.aio.client import Client
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, generate_latest
 
 from tagstack import __version__
-from tagstack.adapters.nats_connection import CONNECT_TIMEOUT_S, PENDING_BYTES_MAX, RECONNECT_WAIT_S, shown
+from tagstack.adapters.nats_connection import CONNECT_TIMEOUT_S, PENDING_BYTES_MAX, RECONNECT_WAIT_S
 from tagstack.apps import http
 from tagstack.apps.settings import Settings
 
 CLOSED_CHECK_INTERVAL_S = 1.0
 CLOSED_EXIT_STATUS = 3
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 _log = logging.getLogger(__name__)
 
@@ -128,60 +125,3 @@ def _quiet_logger() -> logging.Logger:
     logger = logging.getLogger("tagstack.faststream")
     logger.setLevel(logging.WARNING)
     return logger
-
-
-def run_worker(name: str, settings: Settings) -> None:
-    """Run one worker until a signal ends it: `commands`, `projector` or `sql`."""
-    logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper(), format=LOG_FORMAT)
-    worker = _builder(name)(settings)
-    if sys.platform != "win32":
-        import uvloop
-
-        uvloop.run(serve(worker, settings))
-    else:
-        asyncio.run(serve(worker, settings))
-
-
-def _builder(name: str) -> Callable[[Settings], Worker]:
-    """Return the function that builds a worker; each imports only what it needs."""
-    if name == "commands":
-        from tagstack.apps.commands import build as commands
-
-        return commands
-    if name == "projector":
-        from tagstack.apps.projector import build as projector
-
-        return projector
-    if name == "sql":
-        from tagstack.apps.sql import build as sql
-
-        return sql
-    raise AssertionError(f"no worker is called {name}")
-
-
-async def serve(worker: Worker, settings: Settings) -> None:
-    """Serve a worker's application, and tell in `HOME/run` where, until it is asked to stop."""
-    sock = http.listen(settings.http_port, usual=0, host=settings.http_host)
-    server = http.server(worker.app, lifespan="on")
-
-    def stop() -> None:
-        server.should_exit = True
-
-    http.stop_on_signals(stop)
-    told = settings.home_path / "run" / f"{worker.name}.json"
-    write_atomically(told, msgspec.json.encode({"pid": os.getpid(), "http": http.url_of(sock)}))
-    _log.info("%s: health on %s, NATS at %s", worker.name, http.url_of(sock), shown(settings.nats))
-    try:
-        await server.serve(sockets=[sock])
-    finally:
-        told.unlink(missing_ok=True)
-    if not server.started:
-        raise SystemExit(3)
-
-
-def write_atomically(path: Any, body: bytes) -> None:
-    """Write a small file so that a reader sees all of it or what was there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(body)
-    draft.replace(path)

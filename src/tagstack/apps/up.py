@@ -21,6 +21,7 @@ from tagstack.adapters.nats_connection import connect, shown
 from tagstack.adapters.nats_server import NatsServer, ServerOptions
 from tagstack.adapters.nats_streams import declare
 from tagstack.apps import http
+from tagstack.apps.files import write_atomically
 from tagstack.apps.settings import Settings
 from tagstack.apps.supervision import Child, Children
 from tagstack.domain.errors import TagstackError, Unavailable
@@ -90,7 +91,7 @@ async def _run(settings: Settings, quiet: bool) -> None:
         children.start()
         watching = asyncio.create_task(_watch(children, server, stop))
         if await _ready(children, stop):
-            _write(settings.endpoints, msgspec.json.encode(endpoints))
+            write_atomically(settings.endpoints, msgspec.json.encode(endpoints))
             if not quiet:
                 print(_banner(settings, endpoints, embedded=server is not None), flush=True)
             await stop.wait()
@@ -188,12 +189,6 @@ def _routes(children: Children) -> Any:
         await app(scope, receive, send)
 
     return fresh
-
-
-def _write(path: Path, body: bytes) -> None:
-    from tagstack.apps.shell import write_atomically
-
-    write_atomically(path, body)
 
 
 def _banner(settings: Settings, endpoints: Endpoints, *, embedded: bool) -> str:

@@ -82,7 +82,7 @@ def worker(
     settings = read_settings(os.environ, nats=nats, home=_absolute(home), http_port=http_port)
     if not settings.nats:
         raise SettingsError("nats: a worker needs the URL of its NATS server, --nats or TAGSTACK_NATS")
-    from tagstack.apps.shell import run_worker
+    from tagstack.apps.workers import run_worker
 
     run_worker(name, settings)
 
