@@ -58,7 +58,7 @@ class Worker(msgspec.Struct):
 def build(name: str, settings: Settings, part: Part, registry: CollectorRegistry, **broker_options: Any) -> Worker:
     """Return the application around a part; nothing is connected before its lifespan begins."""
     broker = NatsBroker(
-        settings.nats,
+        settings.nats.split(","),  # several of a cluster: the first that answers
         name=f"tagstack-{name}",
         connect_timeout=CONNECT_TIMEOUT_S,
         max_reconnect_attempts=-1,
