@@ -6,6 +6,7 @@ It can be told to fail as the real one may, and to skip positions; a batch never
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from datetime import UTC, datetime
 
 from tagstack.adapters.nats_subjects import event_subject, image_prefix, image_stream_prefix, tag_events
@@ -55,6 +56,13 @@ class MemoryLog:
             self._before_append(self)
         self._expect(self._of(name), expected)
         return self._store(events)
+
+    async def append_chain(
+        self, name: ImageStreamName, events: Sequence[tuple[Event, Context]], expected: int
+    ) -> list[int]:
+        """Store events of one command each, the first if the image stream's last position is `expected`."""
+        positions = [await self.append(name, [events[0][0]], expected)]
+        return positions + [self._store([event]) for event, _ in events[1:]]
 
     async def record(self, event: Event, expected: int = 0) -> int:
         """Store an image's event if its subject's last position is `expected`."""

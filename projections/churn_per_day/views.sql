@@ -6,7 +6,7 @@ SELECT date_trunc('day', time)::DATE AS day, namespace, count(*) AS moves,
   FROM tag_changes
  WHERE is_entry
  GROUP BY ALL;
-COMMENT ON VIEW churn_per_day IS 'How much moved on each day (UTC) in each project.';
+COMMENT ON VIEW churn_per_day IS 'One row per day (UTC) and project in which a tag moved: how much did.';
 COMMENT ON COLUMN churn_per_day.day IS 'Day, UTC';
 COMMENT ON COLUMN churn_per_day.namespace IS 'Project';
 COMMENT ON COLUMN churn_per_day.moves IS 'Entries put on history stacks';

@@ -11,7 +11,7 @@ WITH looked_back AS (
 SELECT * EXCLUDE (times_held)
   FROM looked_back
  WHERE times_held > 1 AND image <> '' AND bad_image IS DISTINCT FROM image;
-COMMENT ON VIEW rollbacks IS 'Entries that return to an image the tag held before; origin tells a rollback from a push.';
+COMMENT ON VIEW rollbacks IS 'One row per entry that returns to an image the tag held before; origin tells a rollback from a push.';
 COMMENT ON COLUMN rollbacks.bad_image IS 'The image the tag left';
 COMMENT ON COLUMN rollbacks.bad_for IS 'For how long the tag had pointed at it';
 COMMENT ON COLUMN rollbacks.namespace IS 'Project';

@@ -33,7 +33,8 @@ SELECT * FROM tag_history
    AND tag = split_part(ref_, ':', 2)
  ORDER BY stack_position;
 
-COMMENT ON MACRO TABLE tag_stack IS 'The history stack of ''namespace/image_stream:tag'', newest first.';
+COMMENT ON MACRO TABLE tag_stack IS 'The rows of tag_history of one tag, newest first.
+ref_: the tag as namespace/image_stream:tag; of one that never was there are no rows';
 COMMENT ON VIEW tag_history IS 'One row per entry of a history stack, deleted tags included. Times are UTC.';
 COMMENT ON COLUMN tag_history.namespace IS 'Project';
 COMMENT ON COLUMN tag_history.image_stream IS 'Image stream';

@@ -10,7 +10,7 @@ WITH arrivals AS (
 SELECT image, namespace, image_stream, tag, min(arrived) OVER (PARTITION BY image) AS first_tagged, arrived,
        arrived - min(arrived) OVER (PARTITION BY image) AS lead
   FROM arrivals;
-COMMENT ON VIEW tag_lead_time IS 'How long each image took from its first tag to each other one.';
+COMMENT ON VIEW tag_lead_time IS 'One row per image and tag that ever pointed at it: how long it took from its first tag to this one.';
 COMMENT ON COLUMN tag_lead_time.image IS 'The image';
 COMMENT ON COLUMN tag_lead_time.namespace IS 'Project of the tag';
 COMMENT ON COLUMN tag_lead_time.image_stream IS 'Image stream of the tag';

@@ -6,18 +6,19 @@ CASE WHEN regexp_matches(t_::VARCHAR, ':.*(Z|[+-]\d{2}(:?\d{2})?)$')
      THEN make_timestamp(epoch_us((t_::VARCHAR)::TIMESTAMPTZ)) ELSE (t_::VARCHAR)::TIMESTAMP END;
 
 CREATE OR REPLACE MACRO tags_as_of(t_) AS TABLE
-WITH known AS (
-    SELECT namespace, image_stream, tag, count(*) FILTER (is_entry) AS moves, max_by(c, position) AS last
-      FROM tag_changes c
+WITH known AS (          -- positions first: carrying whole rows through the grouping takes ten times as long
+    SELECT namespace, image_stream, tag, max(position) AS position, count(*) FILTER (is_entry) AS moves
+      FROM tag_changes
      WHERE time <= utc(t_)
      GROUP BY ALL
 )
-SELECT k.namespace, k.image_stream, k.tag, last.image, last.pull_spec, last.generation, last.since, last.actor,
-       last.reason, last.origin, last.held_since, last.held_by, last.hold_reason, k.moves,
-       last.entry_position AS position
+SELECT k.namespace, k.image_stream, k.tag, c.image, c.pull_spec, c.generation, c.since, c.actor,
+       c.reason, c.origin, c.held_since, c.held_by, c.hold_reason, k.moves, c.entry_position AS position
   FROM known k
+  JOIN tag_changes c ON c.position = k.position AND c.namespace = k.namespace
   LEFT JOIN image_streams s ON s.namespace = k.namespace AND s.image_stream = k.image_stream
- WHERE last.image <> '' AND (s.deleted IS NULL OR s.deleted > utc(t_));
+ WHERE c.image <> '' AND (s.deleted IS NULL OR s.deleted > utc(t_));
 
 COMMENT ON MACRO utc IS 'A moment as TIMESTAMP in UTC: without a zone it is UTC, with one it is converted.';
-COMMENT ON MACRO TABLE tags_as_of IS 'current_tags as they were at a moment: UTC, or with a zone that is converted.';
+COMMENT ON MACRO TABLE tags_as_of IS 'The rows that current_tags had at a moment.
+t_: text and TIMESTAMP are UTC; TIMESTAMPTZ, and text with an offset, are converted';

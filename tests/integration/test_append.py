@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from tagstack.adapters.nats_append import Appender, Message
 from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_streams import declare
+from tagstack.adapters.nats_transport import PlainTransport
 from tagstack.application.grants import Grants
 from tagstack.application.handler import CommandHandler, Surroundings
 from tagstack.application.ports import Request
@@ -211,7 +212,7 @@ def test_what_is_over_the_servers_limit_with_its_headers_is_refused_here(nats_ur
     async def scenario() -> None:
         async with client_of(nats_url) as client:
             await declare(client)
-            appender = await Appender(client).start()
+            appender = await Appender(PlainTransport(client)).start()
             headers = {"ce-id": "é" * 10, "x": "y"}
             framing = len(b"NATS/1.0\r\nce-id: \r\nx: y\r\n\r\n") + 20
             room = client.max_payload - framing
@@ -230,7 +231,7 @@ def test_without_streams_the_log_is_unavailable(nats_url: str) -> None:
 
     async def scenario() -> None:
         async with client_of(nats_url) as client:
-            appender = await Appender(client).start()
+            appender = await Appender(PlainTransport(client)).start()
             with pytest.raises(Unavailable):
                 await appender.append(Message("tagstack.events.a.b.stream", b"{}", {}))
 

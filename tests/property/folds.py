@@ -193,6 +193,30 @@ def where_used(history: History, image: str) -> Rows:
     ]
 
 
+def holds(history: History) -> Rows:
+    """The view `holds`: from the event that brings a hold to the one that ends it."""
+    rows: Rows = []
+    for name, own in by_image_stream(history).items():
+        state = ImageStream(name)
+        current: dict[str, Row] = {}
+        for position, event in own:
+            evolve(state, event, position)
+            for tag in [*state.tags, *(current.keys() - state.tags)]:
+                known = state.tag(tag)
+                held = known.hold if state.exists else None
+                if held:
+                    if tag not in current:
+                        rows.append({"namespace": name.namespace, "image_stream": name.name, "tag": tag})
+                        current[tag] = rows[-1]
+                    current[tag] |= {"image": known.head.image if known.head else None, "actor": held.actor}
+                    current[tag] |= {"reason": held.reason, "held_from": time_of(held.since)}
+                    current[tag] |= {"held_to": None, "held_for": None}
+                elif ended := current.pop(tag, None):
+                    ended["held_to"] = time_of(event.time)
+                    ended["held_for"] = ended["held_to"] - ended["held_from"]
+    return rows
+
+
 def churn_per_day(history: History) -> Rows:
     """The view `churn_per_day`."""
     moved: dict[tuple[Any, str], Rows] = defaultdict(list)
@@ -235,6 +259,6 @@ RELATIONS = {
     fold.__name__: fold
     for fold in (
         *(events, current_tags, tag_history, image_streams, images, image_layers, image_manifests),
-        *(rollbacks, churn_per_day, tag_lead_time),
+        *(rollbacks, holds, churn_per_day, tag_lead_time),
     )
 }

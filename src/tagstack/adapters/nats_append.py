@@ -10,23 +10,21 @@ import re
 from collections.abc import Sequence
 
 import msgspec
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
 
+from tagstack.adapters.nats_transport import Arrived, Transport
 from tagstack.domain.errors import StaleState, TooLarge, Unavailable, UnknownOutcome
 
 ACK_TIMEOUT_S = 5.0
-HEADERS_BYTES_MAX = 65_535  # JetStream's own limit
 BATCH_ATTEMPTS_MAX = 100
 BATCH_WAIT_S = 0.05
-BATCHES_IN_FLIGHT_MAX = 16  # the server takes 50 per stream, from all workers together
+BATCHES_IN_FLIGHT_MAX = 2  # the log is locked while it takes one: others wait behind all of these
 
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+EXPECTED_MESSAGE_ID = "Nats-Expected-Last-Msg-Id"
 MESSAGE_ID = "Nats-Msg-Id"
 
-_WRONG_LAST_SEQUENCE = {10071, 10164}  # 10164: another append to the same subject is in process
+_WRONG_LAST_SEQUENCE = {10070, 10071, 10164}  # 10164: another append to the same subject is in process
 _DUPLICATE_IN_BATCH = 10201
 _TOO_MANY_BATCHES = 10210
 _TOO_LARGE = {10054, 10097}  # the message, its headers
@@ -62,16 +60,17 @@ _decoder = msgspec.json.Decoder(_Ack)
 class Appender:
     """Publishes messages and waits for JetStream's acks on one inbox."""
 
-    def __init__(self, nc: Client) -> None:
-        self._nc = nc
-        self._inbox = nc.new_inbox()
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._inbox = transport.new_inbox()
         self._count = 0
-        self._waiting: dict[str, asyncio.Future[int]] = {}
+        self._waiting: dict[str, tuple[float, asyncio.Future[int]]] = {}  # in the order of their deadlines
+        self._watch: asyncio.TimerHandle | None = None
         self._batches = asyncio.Semaphore(BATCHES_IN_FLIGHT_MAX)
 
     async def start(self) -> Appender:
         """Subscribe to the ack inbox."""
-        await self._nc.subscribe(f"{self._inbox}.*", cb=self._acked, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        await self._transport.subscribe(f"{self._inbox}.*", self._acked)
         return self
 
     async def append(self, message: Message) -> int:
@@ -80,6 +79,23 @@ class Appender:
         Raises: StaleState, UnknownOutcome (no ack, or one that says `duplicate`), TooLarge, Unavailable.
         """
         return await self._acked_publish([message])
+
+    async def append_all(self, messages: Sequence[Message]) -> list[int]:
+        """Send messages in one go, each to be stored or refused by itself, and return their positions.
+
+        Raises: StaleState where none is stored, UnknownOutcome where some may be, else as `append`.
+        """
+        waiting = {self._token(): message for message in messages}
+        acked = [self._expect(token) for token in waiting]
+        try:
+            for token, message in waiting.items():
+                reply = f"{self._inbox}.{token}"
+                await self._transport.publish(message.subject, message.body, reply, message.headers)
+            found = await asyncio.gather(*acked, return_exceptions=True)
+        finally:
+            for token in waiting:
+                del self._waiting[token]
+        return _all_stored(found)
 
     async def append_batch(self, messages: Sequence[Message], batch_id: str) -> int:
         """Store messages, all or none, and return the last one's position. Raises as `append`."""
@@ -93,32 +109,43 @@ class Appender:
         raise Unavailable(f"the log had no room for one more batch in {BATCH_ATTEMPTS_MAX} attempts")
 
     async def _acked_publish(self, messages: Sequence[Message]) -> int:
-        self._count += 1
-        token = str(self._count)
-        acked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = acked
+        token = self._token()
+        acked = self._expect(token)
         try:
             for number, message in enumerate(messages, 1):
                 # the server answers to the first message of a batch only where it refuses the batch
                 reply = f"{self._inbox}.{token}" if number in (1, len(messages)) else ""
-                await self._publish(message, reply)
-            async with asyncio.timeout(ACK_TIMEOUT_S):
-                return await acked
-        except TimeoutError:
-            raise UnknownOutcome(f"no ack within {ACK_TIMEOUT_S} s") from None
+                await self._transport.publish(message.subject, message.body, reply, message.headers)
+            return await acked
         finally:
-            self._waiting.pop(token, None)
+            del self._waiting[token]
             acked.cancel()
 
-    async def _publish(self, message: Message, reply: str) -> None:
-        _check_size(message, self._nc.max_payload)
-        try:
-            await self._nc.publish(message.subject, message.body, reply=reply, headers=message.headers)
-        except NatsError as error:
-            raise Unavailable(f"the log can't be reached: {error or type(error).__name__}") from error
+    def _token(self) -> str:
+        self._count += 1
+        return str(self._count)
 
-    async def _acked(self, msg: Msg) -> None:
-        acked = self._waiting.get(msg.subject.rsplit(".", 1)[1])
+    def _expect(self, token: str) -> asyncio.Future[int]:
+        loop = asyncio.get_running_loop()
+        acked: asyncio.Future[int] = loop.create_future()
+        self._waiting[token] = (loop.time() + ACK_TIMEOUT_S, acked)
+        if self._watch is None:
+            self._watch = loop.call_later(ACK_TIMEOUT_S, self._give_up)
+        return acked
+
+    def _give_up(self) -> None:
+        """End the wait for overdue acks; one timer for all of them, since one each would cost more than an ack."""
+        loop = asyncio.get_running_loop()
+        self._watch = None
+        for deadline, acked in self._waiting.values():
+            if deadline > loop.time():
+                self._watch = loop.call_at(deadline, self._give_up)
+                break
+            if not acked.done():
+                acked.set_exception(UnknownOutcome(f"no ack within {ACK_TIMEOUT_S} s"))
+
+    def _acked(self, msg: Arrived) -> None:
+        _, acked = self._waiting.get(msg.subject.rpartition(".")[2], (0.0, None))
         if acked is None or acked.done():
             return
         if msg.headers and msg.headers.get("Status") == "503":
@@ -145,6 +172,16 @@ def _batch(messages: Sequence[Message], batch_id: str) -> list[Message]:
     return batch
 
 
+def _all_stored(found: Sequence[int | BaseException]) -> list[int]:
+    positions = [each for each in found if isinstance(each, int)]
+    failed = [each for each in found if isinstance(each, BaseException)]
+    if positions and failed:
+        raise UnknownOutcome("only some of several appends are stored") from failed[0]
+    if failed:
+        raise next((each for each in failed if not isinstance(each, StaleState)), failed[0])
+    return positions
+
+
 def _refusal(error: _Error) -> Exception:
     if error.err_code == _TOO_MANY_BATCHES:
         return _TooManyBatches(error.description)
@@ -156,15 +193,3 @@ def _refusal(error: _Error) -> Exception:
     if error.err_code in _TOO_LARGE:
         return TooLarge(error.description)
     return Unavailable(f"the log refuses the event: {error.description}")
-
-
-def _check_size(message: Message, limit: int) -> None:
-    """Raise TooLarge where body and headers together are over the server's limit.
-
-    nats-py counts the body only, and the server cuts the connection of whoever sends more.
-    """
-    size = len(message.body)
-    if size + HEADERS_BYTES_MAX > limit:
-        size += sum(len(name) + len(value.encode()) + 4 for name, value in message.headers.items()) + 12
-    if size > limit:
-        raise TooLarge(f"the event has {size} bytes, the server takes messages up to {limit}")

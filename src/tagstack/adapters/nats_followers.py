@@ -28,6 +28,8 @@ GROUP = "followers"
 EVERY_TAG = f"{EVENTS}.*.*.tag.*"
 BATCH_MESSAGES_MAX = 500
 PULL_EXPIRES_S = 5.0
+GATHER_S = 0.005  # between two pulls while events keep coming
+GATHER_EXPIRES_S = 0.001  # of a pull that takes what is there already
 PIN_TIMEOUT_S = 6.0
 ACK_WAIT_S = 5.0
 RETRY_WAIT_S = 0.5
@@ -50,6 +52,7 @@ class FollowerFeed:
         self._inbox = nc.new_inbox()
         self._pin = ""
         self._wanted = 0
+        self._busy = False
         self._stopping = False
         self._subscription: Subscription | None = None
         self._unfinished: list[Msg] = []  # heard, and not acknowledged yet
@@ -118,10 +121,14 @@ class FollowerFeed:
                 await asyncio.sleep(RETRY_WAIT_S)
 
     async def _pull(self) -> None:
-        request = {"batch": BATCH_MESSAGES_MAX, "expires": int(PULL_EXPIRES_S * 1e9), "group": GROUP}
+        """Ask for what is there by now, or, after that was nothing, for the next event whenever it comes.
+
+        Being sent each event by itself would cost as much as the command that made it.
+        """
+        self._wanted, expires_s = (BATCH_MESSAGES_MAX, GATHER_EXPIRES_S) if self._busy else (1, PULL_EXPIRES_S)
+        request = {"batch": self._wanted, "expires": int(expires_s * 1e9), "group": GROUP}
         if self._pin:
             request["id"] = self._pin
-        self._wanted = BATCH_MESSAGES_MAX
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.{CONSUMER}"
         await self._nc.publish(subject, msgspec.json.encode(request), reply=self._inbox)
 
@@ -140,11 +147,17 @@ class FollowerFeed:
         self._unfinished.append(msg)
         await self._hear(msg)
         self._wanted -= 1
-        if self._arrived.empty() or self._wanted == 0:
-            await self._nc.publish(msg.reply, b"+ACK")  # all up to this one
-            self._unfinished.clear()
         if self._wanted == 0:
-            await self._pull()
+            await self._finish()
+
+    async def _finish(self) -> None:
+        """Acknowledge what was heard, let more gather if there was any, and ask for it."""
+        self._busy = bool(self._unfinished)
+        if self._unfinished:
+            await self._nc.publish(self._unfinished[-1].reply, b"+ACK")  # all up to this one
+            self._unfinished.clear()
+            await asyncio.sleep(GATHER_S)
+        await self._pull()
 
     async def _ended(self, headers: dict[str, str]) -> None:
         status = headers.get("Status")
@@ -153,7 +166,7 @@ class FollowerFeed:
         if status not in _ASK_AGAIN:
             await asyncio.sleep(RETRY_WAIT_S)
             await self._declare()
-        await self._pull()
+        await self._finish()
 
     async def _hear(self, msg: Msg) -> None:
         position = msg.metadata.sequence.stream

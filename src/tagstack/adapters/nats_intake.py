@@ -6,21 +6,20 @@ Nothing is queued here without end: over its bound the handler refuses at once.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 
 import msgspec
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
-from nats.errors import Error as NatsError
 
 from tagstack.adapters.nats_subjects import COMMANDS, REPLY_PREFIXES, addressee
 from tagstack.adapters.nats_trace import continue_trace
+from tagstack.adapters.nats_transport import Arrived, Transport, Unsubscribe
 from tagstack.application.ports import Request
 from tagstack.application.replies import Outcome, failure, success
-from tagstack.domain.errors import BadRequest, TagstackError
+from tagstack.domain.errors import BadRequest, TagstackError, Unavailable
 from tagstack.domain.names import ACTOR_LENGTH_MAX, ImageStreamName, image_stream_faults, namespace_faults
 from tagstack.domain.times import canonical
 
@@ -33,18 +32,19 @@ CREATE = "Tagstack-Create"
 MESSAGE_ID = "Nats-Msg-Id"
 COMMAND_ID_LENGTH_MAX = 512
 REASON_BYTES_MAX = 4_096
+_CACHED_SUBJECTS_MAX = 16_384
 SENT_MIN, SENT_MAX = "2000", "9000"  # what can be a time at which someone sent a command
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
+_fresh, _numbers = uuid.uuid4().hex, itertools.count()  # ids of commands that came without one
 
 Handle = Callable[[Request], Awaitable[Outcome]]
 
 
 def read_request(prefix: str, subject: str, headers: Mapping[str, str] | None, body: bytes) -> Request:
     """Return the request in a message. Raises BadRequest for a wrong subject or header."""
-    actor, target = addressee(subject, prefix)
-    _check_names(actor, target)
+    actor, target = _addressee(subject, prefix)
     headers = headers or {}
     given = headers.get(COMMAND_ID) or headers.get(MESSAGE_ID) or ""
     if len(given) > COMMAND_ID_LENGTH_MAX:
@@ -56,7 +56,7 @@ def read_request(prefix: str, subject: str, headers: Mapping[str, str] | None, b
         actor=actor,
         target=target,
         body=body,
-        command_id=given or uuid.uuid4().hex,
+        command_id=given or f"{_fresh}{next(_numbers):x}",
         repeatable=bool(given),
         reason=reason,
         sent=_sent(headers.get(SENT, "")),
@@ -75,26 +75,24 @@ async def answer(handle: Handle, request: Request) -> bytes:
 class CommandIntake:
     """Takes commands from a subject tree and replies to each."""
 
-    def __init__(self, nc: Client, handle: Handle) -> None:
-        self._nc = nc
+    def __init__(self, transport: Transport, handle: Handle) -> None:
+        self._transport = transport
         self._handle = handle
-        self._subscription: Subscription | None = None
+        self._unsubscribe: Unsubscribe | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Begin to take commands, as one of possibly several workers."""
-        self._subscription = await self._nc.subscribe(
-            f"{COMMANDS}.*.*.*", queue=WORKERS, cb=self._arrived, pending_msgs_limit=-1, pending_bytes_limit=-1
-        )
+        self._unsubscribe = await self._transport.subscribe(f"{COMMANDS}.*.*.*", self._arrived, WORKERS)
 
     async def stop(self, timeout_s: float) -> None:
         """Take no more, and finish what is in flight within a bound."""
-        if self._subscription is not None:
-            await self._subscription.drain()  # type: ignore[no-untyped-call]  # what has arrived already is answered
+        if self._unsubscribe is not None:
+            await self._unsubscribe()  # what has arrived already is answered
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
 
-    async def _arrived(self, msg: Msg) -> None:
+    def _arrived(self, msg: Arrived) -> None:
         # a reply to any other subject could be stored as an event
         if not msg.reply.startswith(REPLY_PREFIXES):
             return
@@ -102,7 +100,7 @@ class CommandIntake:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _reply(self, msg: Msg) -> None:
+    async def _reply(self, msg: Arrived) -> None:
         continue_trace(msg.headers)
         try:
             request = read_request(COMMANDS, msg.subject, msg.headers, msg.data)
@@ -111,9 +109,16 @@ class CommandIntake:
         else:
             body = await answer(self._handle, request)
         try:
-            await self._nc.publish(msg.reply, body)
-        except NatsError as error:
+            await self._transport.publish(msg.reply, body)
+        except Unavailable as error:
             _log.warning("a reply was lost, the sender will ask again: %s", error)
+
+
+@lru_cache(_CACHED_SUBJECTS_MAX)
+def _addressee(subject: str, prefix: str) -> tuple[str, ImageStreamName]:
+    actor, target = addressee(subject, prefix)
+    _check_names(actor, target)
+    return actor, target
 
 
 def _check_names(actor: str, target: ImageStreamName) -> None:

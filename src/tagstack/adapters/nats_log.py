@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from contextvars import Context
+from itertools import pairwise
 
 import msgspec
 from nats.aio.client import Client
@@ -11,7 +13,14 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from tagstack.adapters.nats_append import EXPECTED, EXPECTED_SUBJECT, MESSAGE_ID, Appender, Message
+from tagstack.adapters.nats_append import (
+    EXPECTED,
+    EXPECTED_MESSAGE_ID,
+    EXPECTED_SUBJECT,
+    MESSAGE_ID,
+    Appender,
+    Message,
+)
 from tagstack.adapters.nats_direct import DirectGet, StoredMessage, TooManySubjects
 from tagstack.adapters.nats_streams import EVENTS_STREAM
 from tagstack.adapters.nats_subjects import (
@@ -24,6 +33,7 @@ from tagstack.adapters.nats_subjects import (
     token,
 )
 from tagstack.adapters.nats_trace import trace_headers
+from tagstack.adapters.nats_transport import PlainTransport, Transport
 from tagstack.application.ports import Stored
 from tagstack.domain.errors import TagstackError, Unavailable
 from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
@@ -67,12 +77,21 @@ def headers_of(event: Event, identity: str) -> dict[str, str]:
     } | trace_headers()
 
 
+def _message(event: Event, name: ImageStreamName) -> Message:
+    identity = event_id(event, name)
+    return Message(event_subject(event), encode(event), headers_of(event, identity) | {MESSAGE_ID: identity})
+
+
+def _guard(name: ImageStreamName, expected: int) -> dict[str, str]:
+    return {EXPECTED: str(expected), EXPECTED_SUBJECT: image_stream_events(name)}
+
+
 class NatsLog:
     """The port `Log`, kept on the JetStream stream TAGSTACK_EVENTS."""
 
-    def __init__(self, nc: Client) -> None:
+    def __init__(self, nc: Client, transport: Transport | None = None) -> None:
         self._nc = nc
-        self._appender = Appender(nc)
+        self._appender = Appender(transport or PlainTransport(nc))
         self._direct = DirectGet(nc)
 
     async def start(self) -> NatsLog:
@@ -92,17 +111,24 @@ class NatsLog:
 
     async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
         """Store one command's events after position `expected`; several go as one atomic batch."""
-        messages: list[Message] = []
-        for event in events:
-            identity = event_id(event, name)
-            headers = headers_of(event, identity) | {MESSAGE_ID: identity}
-            if not messages:
-                headers[EXPECTED] = str(expected)
-                headers[EXPECTED_SUBJECT] = image_stream_events(name)
-            messages.append(Message(event_subject(event), encode(event), headers))
+        messages = [_message(event, name) for event in events]
+        messages[0].headers.update(_guard(name, expected))
         if len(messages) == 1:
             return await self._appender.append(messages[0])
         return await self._appender.append_batch(messages, uuid.uuid4().hex)
+
+    async def append_chain(
+        self, name: ImageStreamName, events: Sequence[tuple[Event, Context]], expected: int
+    ) -> list[int]:
+        """Store events of one command each, each only if the one before it is the last message of the log.
+
+        Whoever gets in between, on whatever image stream, breaks the chain: the rest is refused.
+        """
+        messages = [context.run(_message, event, name) for event, context in events]
+        messages[0].headers.update(_guard(name, expected))
+        for before, message in pairwise(messages):
+            message.headers[EXPECTED_MESSAGE_ID] = before.headers[MESSAGE_ID]
+        return await self._appender.append_all(messages)
 
     async def record(self, event: Event, expected: int = 0) -> int:
         """Store an image's event if its subject's last position is `expected`.

@@ -27,6 +27,7 @@ from tagstack.adapters.nats_intake import COMMAND_ID, SENT, Handle, read_request
 from tagstack.adapters.nats_streams import QUEUE_PARTITIONS, QUEUE_STREAM
 from tagstack.adapters.nats_subjects import DEAD, QUEUE
 from tagstack.adapters.nats_trace import continue_trace
+from tagstack.adapters.nats_transport import PlainTransport
 from tagstack.application.replies import failure
 from tagstack.domain.errors import Refused, TagstackError, TooLarge, TooManyRequests, Unavailable, UnknownOutcome
 from tagstack.domain.times import text_of
@@ -65,7 +66,7 @@ class QueueIntake:
 
     async def start(self, nc: Client) -> None:
         """Get ready to write dead letters; the subscribers start with their broker."""
-        self._appender = await Appender(nc).start()
+        self._appender = await Appender(PlainTransport(nc)).start()
 
     def stop(self) -> None:
         """Wait for nothing any more; what is in flight and not done is delivered again."""

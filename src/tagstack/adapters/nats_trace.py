@@ -18,7 +18,7 @@ _current: ContextVar[str] = ContextVar("traceparent", default="")
 def continue_trace(headers: Mapping[str, str] | None) -> None:
     """Remember a message's `traceparent` for what this task appends; one of another form is ignored."""
     given = (headers or {}).get(TRACEPARENT, "")
-    _current.set(given if _FORM.fullmatch(given) else "")
+    _current.set(given if given and _FORM.fullmatch(given) else "")
 
 
 def trace_headers() -> dict[str, str]:

@@ -9,25 +9,28 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from tagstack.application.grants import Grants
+from tagstack.application.grouping import group_of, settle
 from tagstack.application.idempotency import Aggregate, earliest, fresh, learn, whole
 from tagstack.application.image_commands import IMAGE_COMMANDS, ImageHandler
 from tagstack.application.lookups import Lookups
 from tagstack.application.ports import Log, Request
 from tagstack.application.replies import Outcome, outcome
+from tagstack.application.turns import Job, Turns
 from tagstack.domain.changes import TAGS_PER_COMMAND_MAX, Context
 from tagstack.domain.commands import AnyCommand, MapImage
 from tagstack.domain.decider import Decision, check_addressee, decide
 from tagstack.domain.deletion import owed_deletes
-from tagstack.domain.errors import Refused, StaleState, TooManyRequests, Unavailable, UnknownOutcome
+from tagstack.domain.errors import Refused, StaleState, TagstackError, TooManyRequests, Unavailable, UnknownOutcome
 from tagstack.domain.events import Event, ImageRecorded
 from tagstack.domain.following import FollowTag
 from tagstack.domain.image_stream import ImageStream, evolve
-from tagstack.domain.lookups import required
+from tagstack.domain.images import image_name
+from tagstack.domain.lookups import Facts, required
 from tagstack.domain.names import ImageStreamName
 from tagstack.domain.wire import read_command
 
@@ -37,11 +40,15 @@ BACKOFF_STEPS_MAX = 20
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The bounds of a command worker: commands in flight, image streams and image names in memory."""
+    """The bounds of a command worker: commands in flight, image streams and image names in memory.
+
+    `together` is how many pushes to one image stream are appended in one go.
+    """
 
     in_flight: int = 4_096
     image_streams: int = 10_000
     images: int = 100_000
+    together: int = 64
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -64,7 +71,7 @@ class CommandHandler:
         self._images = ImageHandler(log, surroundings.now)
         self._aggregates: OrderedDict[ImageStreamName, Aggregate] = OrderedDict()
         self._known_images: OrderedDict[str, None] = OrderedDict()
-        self._turns: dict[ImageStreamName, deque[asyncio.Future[None]]] = {}
+        self._turns = Turns()
         self.in_flight = 0
 
     async def handle(self, request: Request) -> Outcome:
@@ -81,55 +88,62 @@ class CommandHandler:
             if isinstance(command, IMAGE_COMMANDS):
                 return await self._images.handle(command, request)
             check_addressee(command, request.target)
-            return await self._in_turn(request.target, lambda: self._carry_out(command, request))
+            return await self._turns.take(Job(command, request, self._around.now()), self._work)
         finally:
             self.in_flight -= 1
 
     async def follow(self, command: FollowTag, request: Request) -> Outcome:
         """Move a follower, in its image stream's turn. Raises as `handle`."""
-        return await self._in_turn(request.target, lambda: self._carry_out(command, request))
+        return await self._turns.take(Job(command, request, self._around.now()), self._work)
 
     def forget(self) -> None:
         """Forget everything read from the log, as after a lost connection: it may have lost its tail."""
         self._aggregates.clear()
         self._known_images.clear()
 
-    async def _in_turn(self, name: ImageStreamName, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Run `work` when every earlier one on the same image stream has ended."""
-        waiting = self._turns.get(name)
-        if waiting is None:
-            self._turns[name] = deque()
-        else:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            waiting.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._next_turn(name)
-                raise
+    async def _work(self, job: Job) -> Outcome:
+        waiting = self._turns.waiting(job.request.target)
+        if waiting and self._limits.together > 1:
+            done = await self._together(job, waiting)
+            if done is not None:
+                return done
+        return await self._carry_out(job)
+
+    async def _together(self, first: Job, waiting: deque[Job]) -> Outcome | None:
+        """Carry out a job with those behind it, and return its outcome; None where it has to go by itself."""
+        name = first.request.target
+        aggregate = await self._aggregate(name)
+        expected = aggregate.state.position
+        members = group_of([first, *waiting], aggregate, self._foresee, self._limits.together)
+        if not members:
+            return None
+        for _ in members[1:]:
+            waiting.popleft()
         try:
-            return await work()
-        finally:
-            self._next_turn(name)
+            events = [(member.event, member.job.context) for member in members]
+            positions = await self._log.append_chain(name, events, expected)
+        except BaseException as error:
+            self._aggregates.pop(name, None)
+            if not isinstance(error, StaleState):  # some may be stored, so each of them looks for itself
+                for member in members:
+                    member.job.doubtful_since = member.job.received
+            waiting.extendleft(member.job for member in members[:0:-1])
+            if isinstance(error, TagstackError):
+                return None
+            raise
+        settle(aggregate, members, positions)
+        return outcome([members[0].event], positions[0])
 
-    def _next_turn(self, name: ImageStreamName) -> None:
-        waiting = self._turns[name]
-        while waiting:
-            turn = waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        del self._turns[name]
+    def _foresee(self, job: Job, state: ImageStream) -> Decision:
+        return decide(job.command, state, self._context(job.command, job.request, state), Facts())
 
-    async def _carry_out(self, command: AnyCommand | FollowTag, request: Request) -> Outcome:
-        doubtful_since = ""  # set once an append of this request may have been stored
-        received = self._around.now()
+    async def _carry_out(self, job: Job) -> Outcome:
+        command, request = job.command, job.request
         for attempt in range(ATTEMPTS_MAX):
             aggregate = await self._aggregate(request.target)
             try:
                 await self._finish_deletion(aggregate)
-                if done := await self._seen(aggregate, request, doubtful_since):
+                if done := await self._seen(aggregate, request, job.doubtful_since):
                     return done
                 return await self._decide_and_store(command, request, aggregate)
             except StaleState:
@@ -137,7 +151,7 @@ class CommandHandler:
                 await asyncio.sleep(random.random() * BACKOFF_S * min(attempt, BACKOFF_STEPS_MAX))  # noqa: S311 jitter
             except UnknownOutcome:
                 self._aggregates.pop(request.target, None)
-                doubtful_since = doubtful_since or received
+                job.doubtful_since = job.doubtful_since or job.received
         raise Unavailable(f"{ATTEMPTS_MAX} attempts met other writers or no answer; what happened is in the log")
 
     async def _aggregate(self, name: ImageStreamName) -> Aggregate:
@@ -220,7 +234,10 @@ class CommandHandler:
     async def _decide(self, command: AnyCommand | FollowTag, request: Request, state: ImageStream) -> Decision:
         wanted = [] if isinstance(command, FollowTag) else required(command, state)
         facts = await self._lookups.fetch(wanted, state, request.actor)
-        context = Context(
+        return decide(command, state, self._context(command, request, state), facts)
+
+    def _context(self, command: AnyCommand | FollowTag, request: Request, state: ImageStream) -> Context:
+        return Context(
             actor=request.actor,
             cause=request.command_id,
             now=self._around.now(),
@@ -229,8 +246,12 @@ class CommandHandler:
             caused_by=request.caused_by,
             internal_registry=self._around.internal_registry,
             create=request.create,
+            recorded=self._is_recorded(command),
         )
-        return decide(command, state, context, facts)
+
+    def _is_recorded(self, command: AnyCommand | FollowTag) -> bool:
+        posted = command.image if isinstance(command, MapImage) else None
+        return posted is not None and image_name(posted) in self._known_images
 
     async def _record(self, decision: Decision) -> None:
         """Record the decision's image, unless it is known. A known image is no error."""

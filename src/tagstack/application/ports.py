@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextvars import Context
 from typing import Protocol
 
 import msgspec
@@ -26,6 +27,17 @@ class Log(Protocol):
 
         Raises: StaleState where another writer was faster, UnknownOutcome where no ack says whether
         they are stored, Unavailable where they are not.
+        """
+        ...
+
+    async def append_chain(
+        self, name: ImageStreamName, events: Sequence[tuple[Event, Context]], expected: int
+    ) -> list[int]:
+        """Store events of one command each, the first after position `expected`, each only if the one before is.
+
+        Each comes with the context of its request. Returns the positions.
+
+        Raises: StaleState where none is stored; UnknownOutcome, Unavailable, where some may be.
         """
         ...
 

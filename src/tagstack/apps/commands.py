@@ -17,6 +17,9 @@ from tagstack.adapters.nats_queries import QueryIntake
 from tagstack.adapters.nats_queue import QueueIntake
 from tagstack.adapters.nats_streams import declare, settled
 from tagstack.adapters.nats_tags import TagsKeeper
+from tagstack.adapters.nats_transport import PlainTransport, Transport
+from tagstack.adapters.nats_wire import WireTransport
+from tagstack.adapters.nats_wire_format import Unsuited
 from tagstack.application.followers import Followers
 from tagstack.application.handler import CommandHandler, Limits, Surroundings
 from tagstack.application.ports import Request
@@ -43,11 +46,19 @@ class Metrics:
         self.commands = Counter(
             "tagstack_commands", "Commands answered, by what became of them", ["result"], registry=registry
         )
+        self._results: dict[str, Counter] = {}  # looking one up by its label takes longer than counting
         self.seconds = Histogram("tagstack_command_seconds", "From arrival to the stored answer", registry=registry)
         self.in_flight = Gauge("tagstack_commands_in_flight", "Commands being carried out", registry=registry)
         self.followed = Gauge("tagstack_followers_moved", "Moves of tags that follow another", registry=registry)
         self.not_followed = Gauge("tagstack_followers_refused", "Such moves that a rule forbids", registry=registry)
         self.dead = Gauge("tagstack_queue_dead_letters", "Dead letters this worker has written", registry=registry)
+
+    def count(self, result: str) -> None:
+        """Count a command by what became of it."""
+        counter = self._results.get(result)
+        if counter is None:
+            counter = self._results[result] = self.commands.labels(result)
+        counter.inc()
 
 
 class CommandsPart:
@@ -60,6 +71,7 @@ class CommandsPart:
         self._feed: FollowerFeed | None = None
         self._intake: CommandIntake | None = None
         self._tags: TagsKeeper | None = None
+        self._transport: Transport | None = None
         self.queue = QueueIntake(self.handle)
         self._metrics.in_flight.set_function(lambda: self._handler.in_flight if self._handler else 0)
         self._metrics.dead.set_function(lambda: self.queue.dead_letters)
@@ -68,20 +80,42 @@ class CommandsPart:
         """Declare the streams and begin to take commands and queries."""
         await declare(nc, self._settings.replicas)
         self._tags = await TagsKeeper(nc, self._settings.replicas, self.forget).start()
-        log = await NatsLog(nc).start()
+        self._transport = await self._open_transport(nc)
+        log = await NatsLog(nc, self._transport).start()
         grants = read_grants(self._settings.grants)
         self._handler = CommandHandler(
             log,
             Surroundings(now, lambda: str(uuid.uuid4()), grants, self._settings.internal_registry),
-            Limits(in_flight=self._settings.in_flight_max, image_streams=self._settings.image_streams_max),
+            self._limits(),
         )
         await self.queue.start(nc)
         await QueryIntake(nc, Queries(log, grants, self._settings.internal_registry)).start()
         self._feed = FollowerFeed(nc, self._follow_with(log, self._handler))
         await self._feed.start()
-        self._intake = CommandIntake(nc, self.handle)
+        self._intake = CommandIntake(self._transport, self.handle)
         await self._intake.start()
-        await settled(nc)  # ready means that the server knows our subscriptions
+        await self._transport.flush()  # ready means that the server knows our subscriptions
+        await settled(nc)
+
+    async def _open_transport(self, nc: Client) -> Transport:
+        """Return the fast path for commands, acks and replies, or nats-py where that does not do."""
+        why = "as set"
+        if self._settings.transport == "fast":
+            try:
+                wire = await WireTransport(self._settings.nats, "tagstack-commands-fast", self.reconnected).connect()
+            except Unsuited as error:
+                why = str(error)
+            else:
+                _log.info("commands: on the fast path")
+                return wire
+        _log.info("commands: on the plain path, %s", why)
+        return PlainTransport(nc)
+
+    def _limits(self) -> Limits:
+        settings = self._settings
+        # a leader of several replicas judges a chain's links before it has stored the ones before them
+        together = Limits().together if settings.replicas == 1 else 1
+        return Limits(in_flight=settings.in_flight_max, image_streams=settings.image_streams_max, together=together)
 
     def _follow_with(self, log: NatsLog, handler: CommandHandler) -> Followers:
         followers = Followers(log, handler.follow)
@@ -98,10 +132,14 @@ class CommandsPart:
             await self._feed.stop()
         if self._intake is not None:
             await self._intake.stop(self._settings.shutdown_timeout_s)
+        if self._transport is not None:
+            await self._transport.close()
 
     def why_not_ready(self) -> str:
         """Return "" when commands are taken."""
-        return "" if self._intake is not None else "commands: not started"
+        if self._transport is None or self._intake is None:
+            return "commands: not started"
+        return "" if self._transport.is_connected else "commands: not connected to NATS"
 
     async def reconnected(self) -> None:
         """Forget every cached state: the log may have lost its tail meanwhile."""
@@ -130,7 +168,7 @@ class CommandsPart:
         except TagstackError:
             raise
         finally:
-            self._metrics.commands.labels(result).inc()
+            self._metrics.count(result)
             self._metrics.seconds.observe(time.perf_counter() - began)
 
 

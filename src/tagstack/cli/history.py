@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from tagstack.cli import references, session
+from tagstack.cli import plotting, references, session
 from tagstack.cli.failures import UsageError
 from tagstack.cli.options import DEFAULT_NAMESPACE, Output, Project
 from tagstack.cli.output import say, seconds, short
@@ -37,6 +38,7 @@ def history(
     *,
     project: Project = Project(),  # noqa: B008  frozen
     output: Output = Output(),  # noqa: B008
+    plot: Path | None = None,
 ) -> int | None:
     """Every image a tag ever pointed at, newest first; deletes included.
 
@@ -44,22 +46,33 @@ def history(
     ----------
     ref
         the tag, [NAMESPACE/]STREAM:TAG, or an image stream for all of its tags
+    plot
+        draw a timeline into this file, .svg or .png, and print no table
     """
+    if plot is not None:
+        plotting.check(plot)
     if references.is_tag_reference(ref):
         name = references.tag_name(ref, project.default_namespace)
         stream, tag = name.image_stream, f"{name.image_stream.name}:{name.tag}"
     else:
         stream, tag = references.image_stream_name(ref, project.default_namespace), ""
 
+    async def found(client: ServiceClient) -> list[Row]:
+        if not tag:
+            return await _of_image_stream(client, stream.namespace, stream.name)
+        rows: list[Row] = (await client.query(stream.namespace, "History", tag))["items"]
+        return rows
+
     async def work(client: ServiceClient) -> None:
-        if tag:
-            rows = (await client.query(stream.namespace, "History", tag))["items"]
+        if plot is not None:
+            await plotting.write(client, plot, stream, tag.partition(":")[2], await found(client))
+        elif tag:
+            rows = await found(client)
             TAG_HISTORY.print(rows, output.format)
             if output.format in ("table", "wide"):
                 await _tell_hold(client, stream.namespace, tag, rows)
         else:
-            rows = await _of_image_stream(client, stream.namespace, stream.name)
-            TAGS_HISTORY.print(rows, output.format)
+            TAGS_HISTORY.print(await found(client), output.format)
 
     return session.run(project, work)
 

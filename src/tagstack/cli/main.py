@@ -43,6 +43,7 @@ VERBS: tuple[tuple[str, str, Group, str], ...] = (
     ("sql", "sql:sql", READ, "Ask the read models in SQL; interactive without a query."),
     ("status", "status:status", OPERATE, "Positions, lag, streams and dead letters."),
     ("rebuild", "status:rebuild", OPERATE, "Build the read models from the log again, with no downtime."),
+    ("bench", "bench:bench", OPERATE, "Measure the speed on this machine."),
     ("dead", "dead:app", OPERATE, "Queued commands that were refused: list, show, retry or drop them."),
     ("backup", "backup:backup", OPERATE, "Copy the log to a folder, while the service runs; again to add what is new."),
     ("restore", "backup:restore", OPERATE, "Write a backup back, each event at the position it had."),

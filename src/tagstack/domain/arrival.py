@@ -11,7 +11,7 @@ class Context(msgspec.Struct, frozen=True):
     """Who asks, why, under which command id, and when.
 
     `uid` is given to an image stream that the command creates; `internal_registry` fills in pull
-    specs; `create` allows a mapping to create its image stream.
+    specs; `create` allows a mapping to create its image stream; `recorded` says that its image is known.
     """
 
     actor: str
@@ -22,6 +22,7 @@ class Context(msgspec.Struct, frozen=True):
     caused_by: int | None = None
     internal_registry: str = ""
     create: bool = True
+    recorded: bool = False
 
 
 class Arrival(msgspec.Struct, frozen=True):

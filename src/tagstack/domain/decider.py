@@ -78,7 +78,7 @@ def decide(command: AnyCommand | FollowTag, state: ImageStream, context: Context
     changes = Changes(state, context, origin)
     handler(command, changes, facts)
     decision = Decision(changes.finish())
-    if isinstance(command, MapImage):
+    if isinstance(command, MapImage) and not context.recorded:
         decision.image = recorded(command, changes, last=not decision.events)
     return decision
 

@@ -1,0 +1,1 @@
+"""`tagstack bench`: how fast this machine is, each figure beside a raw baseline of the same run."""

@@ -1,0 +1,38 @@
+"""Runs the figures one after the other and hands out each row as soon as it is known."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from tagstack.bench.figures import Row
+from tagstack.bench.read_rows import ReadPath
+from tagstack.bench.sizes import Sizes
+from tagstack.bench.stage import stage
+from tagstack.bench.write_rows import WritePath
+
+Part = tuple[str, Callable[[], Awaitable[list[Row]]]]
+Begun = Callable[[str, int, int], None]  # what is measured now, its number, and of how many
+
+
+async def run(sizes: Sizes, begun: Begun) -> AsyncIterator[Row]:
+    """Yield the rows; everything they need is set up before and gone afterwards."""
+    async with stage() as place:
+        begun("starting", 0, 1)
+        await place.start_worker("commands")
+        writing = WritePath(place, sizes)
+        await writing.set_up()
+        reading = ReadPath(place, sizes)
+        parts: list[Part] = [
+            ("small commands", writing.small_commands),
+            ("one hot image stream", writing.hot_image_stream),
+            ("commands that move 5 tags", writing.aliases),
+            ("real mappings", writing.real_mappings),
+            ("latency", writing.latency),
+            ("filling the log", writing.fill),
+            ("SQL freshness", reading.freshness),
+            ("projector", reading.catch_up),
+        ]
+        for number, (name, measure) in enumerate(parts):
+            begun(name, number, len(parts))
+            for row in await measure():
+                yield row

@@ -1,0 +1,163 @@
+"""The stage: a home, a nats-server and workers of their own, which leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from nats.aio.client import Client
+
+from tagstack.adapters.nats_connection import connect
+from tagstack.adapters.nats_server import NatsServer, ServerOptions, die_with_parent
+from tagstack.adapters.nats_streams import declarations, declare, jetstream
+from tagstack.adapters.nats_wire import WireTransport
+from tagstack.domain.errors import TagstackError, Unavailable
+
+READY_TIMEOUT_S = 60.0
+POLL_S = 0.05
+STOP_TIMEOUT_S = 10.0
+RAW_LOG = "BENCH_EVENTS"  # declared exactly as the log is, the stream of tags behind it included
+RAW_TAGS = "BENCH_TAGS"
+
+
+class Stage:
+    """Where everything is measured. Its parts die with this process, whatever happens to it."""
+
+    def __init__(self, sync_interval: str = "1s") -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="tagstack-bench-"))
+        self.server = NatsServer(self.home / "nats", ServerOptions(sync_interval=sync_interval))
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._nc: Client | None = None
+        self._transport: WireTransport | None = None
+
+    @property
+    def nc(self) -> Client:
+        """Return the plain connection, which the baselines use."""
+        assert self._nc is not None, "set up"
+        return self._nc
+
+    @property
+    def transport(self) -> WireTransport:
+        """Return the connection that sends the load."""
+        assert self._transport is not None, "set up"
+        return self._transport
+
+    async def set_up(self) -> None:
+        """Start the server and declare the log, and its like for the baselines."""
+        await asyncio.to_thread(self.server.start)
+        self._nc = await connect(self.server.url, "tagstack-bench-raw", patient=False)
+        await declare(self._nc)
+        for stream in _raw_declarations():
+            answer = await jetstream(self._nc, f"STREAM.CREATE.{stream['name']}", stream)
+            if "error" in answer:
+                raise TagstackError(f"stream {stream['name']} can't be declared: {answer['error']['description']}")
+        self._transport = await WireTransport(self.server.url, "tagstack-bench").connect()
+
+    async def start_worker(self, name: str) -> None:
+        """Start a worker process and wait until it is ready."""
+        self._spawn(name)
+        await asyncio.to_thread(self._until_ready, name)
+
+    def _spawn(self, name: str) -> None:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("TAGSTACK_")}
+        environment |= {"TAGSTACK_HOME": str(self.home), "TAGSTACK_NATS": self.server.url, "TAGSTACK_HTTP_PORT": "0"}
+        with (self.home / f"{name}.log").open("ab") as log:
+            self._workers[name] = subprocess.Popen(
+                [sys.executable, "-m", "tagstack", "worker", name],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+
+    def memory_mb(self, name: str) -> float:
+        """Return the most memory a worker process has held, in MB; 0 where the system does not tell."""
+        try:
+            told = Path(f"/proc/{self._workers[name].pid}/status").read_text()
+        except OSError:
+            return 0.0
+        return int(told.partition("VmHWM:")[2].split()[0]) / 1024
+
+    def stop_worker(self, name: str) -> None:
+        """Stop a worker process, if it runs."""
+        worker = self._workers.pop(name, None)
+        if worker is None:
+            return
+        worker.send_signal(signal.SIGTERM)
+        try:
+            worker.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+
+    async def tear_down(self) -> None:
+        """Stop everything and remove the home."""
+        try:
+            if self._transport is not None:
+                await self._transport.close()
+            if self._nc is not None:
+                await self._nc.close()
+        finally:
+            for name in list(self._workers):
+                self.stop_worker(name)
+            self.server.stop()
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def _until_ready(self, name: str) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        told = self.home / "run" / f"{name}.json"
+        while time.monotonic() < deadline:
+            if self._workers[name].poll() is not None:
+                break
+            if told.exists() and _answers(msgspec.json.decode(told.read_bytes())["http"] + "/readyz"):
+                return
+            time.sleep(POLL_S)
+        last = (self.home / f"{name}.log").read_text(errors="replace")[-500:]
+        raise Unavailable(f"worker {name} is not ready: {last}")
+
+
+@asynccontextmanager
+async def stage(sync_interval: str = "1s") -> AsyncIterator[Stage]:
+    """Set up a stage, and take it down whatever happens."""
+    built = Stage(sync_interval)
+    try:
+        await built.set_up()
+        yield built
+    finally:
+        await built.tear_down()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=READY_TIMEOUT_S) as answer:  # noqa: S310 our own address
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.HTTPError):
+        return False
+
+
+def _raw_declarations() -> list[dict[str, Any]]:
+    """Return the log and its stream of tags once more, under other names and subjects."""
+    ours = msgspec.json.encode(declarations()[:2]).decode()
+    for old, new in (
+        ("TAGSTACK_EVENTS", RAW_LOG),
+        ("TAGSTACK_TAGS", RAW_TAGS),
+        ("tagstack.", "bench."),
+    ):
+        ours = ours.replace(old, new)
+    streams: list[dict[str, Any]] = msgspec.json.decode(ours)
+    return streams
