@@ -114,11 +114,12 @@ class TagsKeeper:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_INTERVAL_S):
                     await self._due.wait()
+            self._due.clear()  # before the check: what is asked for meanwhile is another one
             try:
                 await self.check()
-                self._due.clear()
             except TagstackError as error:
                 _log.warning("%s can't be compared with the log: %s", TAGS_STREAM, error)
+                self._due.set()
                 await asyncio.sleep(RETRY_WAIT_S)
 
 

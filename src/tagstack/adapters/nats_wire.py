@@ -144,7 +144,7 @@ class WireTransport:
     async def _dial(self) -> None:
         loop = asyncio.get_running_loop()
         self._greeted, welcomed = loop.create_future(), loop.create_future()
-        self._pongs.append(welcomed)
+        self._pongs = deque([welcomed])  # without what an attempt before this one waited for
         async with asyncio.timeout(CONNECT_TIMEOUT_S):  # its TimeoutError is an OSError
             tcp, _ = await loop.create_connection(lambda: Parser(self), *self._addresses[0])
             try:
