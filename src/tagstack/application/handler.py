@@ -35,6 +35,7 @@ from tagstack.domain.names import ImageStreamName
 from tagstack.domain.wire import read_command
 
 ATTEMPTS_MAX = 50
+UNKNOWN_MAX = 2  # appends without an ack, each of which takes its timeout
 BACKOFF_S = 0.002
 BACKOFF_STEPS_MAX = 20
 
@@ -266,14 +267,14 @@ class CommandHandler:
 
 async def record_once(log: Log, event: ImageRecorded) -> int | None:
     """Store the event that records an image; return its position, None where the image was known."""
-    for _ in range(ATTEMPTS_MAX):
+    for _ in range(UNKNOWN_MAX):
         try:
             return await log.record(event)
         except StaleState:
             return None
         except UnknownOutcome:
             continue  # stored or not, the next attempt tells
-    raise Unavailable(f"the log did not take the image {event.image} in {ATTEMPTS_MAX} attempts")
+    raise Unavailable(f"the log did not acknowledge the image {event.image} in {UNKNOWN_MAX} attempts")
 
 
 def _evolve(state: ImageStream, events: Sequence[Event], position: int) -> None:
