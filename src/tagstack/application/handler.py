@@ -140,6 +140,7 @@ class CommandHandler:
 
     async def _carry_out(self, job: Job) -> Outcome:
         command, request = job.command, job.request
+        unknown = 0
         for attempt in range(ATTEMPTS_MAX):
             aggregate = await self._aggregate(request.target)
             try:
@@ -150,9 +151,12 @@ class CommandHandler:
             except StaleState:
                 await self._catch_up(aggregate)
                 await asyncio.sleep(random.random() * BACKOFF_S * min(attempt, BACKOFF_STEPS_MAX))  # noqa: S311 jitter
-            except UnknownOutcome:
+            except UnknownOutcome as error:
                 self._aggregates.pop(request.target, None)
                 job.doubtful_since = job.doubtful_since or job.received
+                unknown += 1
+                if unknown == UNKNOWN_MAX:
+                    raise Unavailable(f"whether the events are stored is not known: {error}") from error
         raise Unavailable(f"{ATTEMPTS_MAX} attempts met other writers or no answer; what happened is in the log")
 
     async def _aggregate(self, name: ImageStreamName) -> Aggregate:
