@@ -20,6 +20,7 @@ from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_queries import QueryIntake
 from tagstack.adapters.nats_server import NatsServer
 from tagstack.adapters.nats_streams import declare
+from tagstack.adapters.nats_transport import PlainTransport
 from tagstack.application.grants import Grants
 from tagstack.application.handler import CommandHandler, Surroundings
 from tagstack.application.queries import Queries
@@ -70,7 +71,7 @@ class Service:
         await declare(self.nc)
         log = await NatsLog(self.nc).start()
         around = Surroundings(lambda: text_of(datetime.now(UTC)), lambda: str(uuid.uuid4()), Grants())
-        await CommandIntake(self.nc, CommandHandler(log, around).handle).start()
+        await CommandIntake(PlainTransport(self.nc), CommandHandler(log, around).handle).start()
         await QueryIntake(self.nc, Queries(log, Grants())).start()
 
 

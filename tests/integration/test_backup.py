@@ -20,6 +20,7 @@ from tagstack.adapters.backup_files import BackupError, BackupFolder, line_of, r
 from tagstack.adapters.nats_append import Appender, Message
 from tagstack.adapters.nats_backup import LOG_ID, MessageSource
 from tagstack.adapters.nats_streams import declarations, declare, jetstream
+from tagstack.adapters.nats_transport import PlainTransport
 from tagstack.application.records import Record
 from tagstack.apps.backup import back_up
 from tests.logs import ask, connected, do_everything, everything, mapping, worker
@@ -34,7 +35,7 @@ def test_messages_larger_than_a_page_are_backed_up_too(
     async def scenario() -> None:
         async with connected(nats_url) as client:
             await declare(client)
-            appender = await Appender(client).start()
+            appender = await Appender(PlainTransport(client)).start()
             for size in (10, 7_900_000, 2_000):
                 await appender.append(Message("tagstack.events.a.b.stream", b'"' + b"x" * size + b'"', {}))
             await back_up(client, tmp_path)
@@ -144,7 +145,7 @@ def test_a_batch_that_is_not_stored_to_its_end_is_left_to_the_next_backup(nats_u
     async def scenario() -> None:
         async with connected(nats_url) as client:
             await declare(client)
-            appender = await Appender(client).start()
+            appender = await Appender(PlainTransport(client)).start()
             three = [Message(f"tagstack.events.a.b.tag.{tag}", b"{}", {}) for tag in "xyz"]
             await appender.append(three[0])
             await appender.append_batch(three, "batch")

@@ -22,6 +22,7 @@ from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_restore import RestoreError
 from tagstack.adapters.nats_server import NatsServer
 from tagstack.adapters.nats_streams import EVENTS_STREAM, declarations, declare, jetstream, stream_info
+from tagstack.adapters.nats_transport import PlainTransport
 from tagstack.application.records import Record
 from tagstack.apps.backup import back_up, restore
 from tagstack.domain.errors import TagstackError
@@ -177,7 +178,7 @@ def test_a_log_that_lost_its_tail_gets_it_back(nats_url: str, other_url: str, tm
         log = await made(nats_url, tmp_path / "b")
         async with connected(other_url) as client:
             await declare(client)
-            appender = await Appender(client).start()
+            appender = await Appender(PlainTransport(client)).start()
             for record in log[:5]:
                 await appender.append(Message(record.subject, record.body, record.own_headers))
             done = await restore(client, tmp_path / "b")
@@ -269,7 +270,7 @@ async def with_holes(client: Client, holes: set[int]) -> list[Record]:
     """Make a log of six messages, some of them lost."""
     loose = declarations()[0] | {"deny_delete": False}
     assert "error" not in await jetstream(client, f"STREAM.CREATE.{EVENTS_STREAM}", loose)
-    appender = await Appender(client).start()
+    appender = await Appender(PlainTransport(client)).start()
     for number in range(6):
         await appender.append(Message(f"tagstack.events.a.b.tag.t{number}", b"{}", {"ce-id": str(number)}))
     for position in holes:

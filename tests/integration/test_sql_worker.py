@@ -152,9 +152,9 @@ def test_arrow_is_one_ipc_stream(nats_url: str, tmp_path: Path) -> None:
     [
         (b'{"sql": "SELECT a FROM events"}', "BadRequest", "LINE 1: SELECT a FROM events"),
         (b'{"sql": "SELECT ?", "params": [1, 2]}', "BadRequest", "arameter"),
-        (b'{"sql": "SELECT 1", "format": "xml"}', "BadRequest", "xml"),
+        (b'{"sql": "SELECT 1", "format": "xml"}', "Invalid", "must be one of arrow, json"),
         (b'{"sql": "SELECT 1", "minPosition": -1}', "BadRequest", "minPosition"),
-        (b'{"sql": "SELECT 1", "what": 1}', "BadRequest", "what"),
+        (b'{"sql": "SELECT 1", "what": 1}', "Invalid", "what: "),
         (b"SELECT 1", "BadRequest", "can't be read"),
         (b"", "BadRequest", "can't be read"),
         pytest.param(DEEP % (b"[" * 9_999 + b"]" * 9_999), "BadRequest", "can't be read", id="too deep to read"),

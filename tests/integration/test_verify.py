@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from tagstack.adapters.duckdb_once import Once
 from tagstack.adapters.nats_append import Appender, Message
 from tagstack.adapters.nats_streams import TAGS_STREAM, declarations, jetstream
+from tagstack.adapters.nats_transport import PlainTransport
 from tagstack.application.records import Record
 from tagstack.application.verification import Complaint, Findings, Verification
 from tagstack.apps import verify
@@ -84,7 +85,7 @@ async def store(client: Client, event: Json, like: Record, **headers: str) -> No
     """Store an event by hand, under the subject of another one."""
     identity = f"prod/app/{event['cause']}/{event['number']}"
     told = {"ce-id": identity, "ce-type": f"dev.tagstack.{event['type']}", "ce-time": event["time"]} | headers
-    appender = await Appender(client).start()
+    appender = await Appender(PlainTransport(client)).start()
     await appender.append(Message(like.subject, json.dumps(event).encode(), told))
 
 
@@ -168,7 +169,7 @@ def test_what_is_no_event_is_named(nats_url: str, body: bytes) -> None:
     async def scenario() -> None:
         async with worker(nats_url) as client:
             await ask(client, "prod.app", mapping("app", 1))
-            appender = await Appender(client).start()
+            appender = await Appender(PlainTransport(client)).start()
             await appender.append(Message("tagstack.events.prod.strange.stream", body, {}))
             await ask(client, "prod.app", mapping("app", 2))
             report = await verified(client)

@@ -30,12 +30,12 @@ ItemsOf = Callable[[ImageStreamName], Awaitable[list[dict[str, Any]]]]
 
 
 class Query(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """What is asked for. `limit` bounds a list, `continue` is where the last one ended."""
+    """What is asked for. `limit` bounds the items of a list, `continue` is where the last one ended."""
 
     kind: str
     name: str = ""
     time: str = ""
-    limit: int = LIST_LENGTH_MAX
+    limit: int | None = None
     start: str = msgspec.field(default="", name="continue")
 
 
@@ -55,7 +55,7 @@ def read_query(body: bytes) -> Query:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the query is no JSON: {error}") from error
     if not isinstance(raw, dict):
-        raise BadRequest(f"the query must be an object, got {type(raw).__name__}")
+        raise BadRequest(f"the query must be an object, got {shape.kind_of(raw)}")
     fitting, faults = shape.fit(raw, Query)
     if faults:
         raise Invalid.of("Query", str(raw.get("kind", "")), faults)
@@ -79,10 +79,10 @@ class Queries:
     async def answer(self, actor: str, namespace: str, query: Query) -> dict[str, Any]:
         """Return the object or the list asked for. Raises Refused."""
         self._grants.check(actor, namespace, f'reading "{query.kind}"')
-        if query.limit < 1:
+        if query.limit is not None and query.limit < 1:
             raise BadRequest(f"limit must be at least 1, got {query.limit}")
         if query.kind in self._lists and not query.name:
-            return await self._list(namespace, query, self._lists[query.kind](query))
+            return await self._list(query, await self._names(namespace), self._lists[query.kind](query))
         target = ImageStreamName(namespace, query.name)
         match query.kind:
             case "ImageStream":
@@ -96,11 +96,11 @@ class Queries:
             case "ImageStreamLayers":
                 return await self._layers(target)
             case "AsOf":
-                return _list_of(query.kind, await self._as_of(query.time)(target), "")
+                return await self._list(query, [target], self._as_of(query.time))
             case "Image":
                 return await self._cluster_image(namespace, query.name)
             case "History":
-                return await self._history(namespace, query.name)
+                return await self._history(namespace, query)
         raise BadRequest(f"kind must be one of {', '.join(KINDS)}; got {query.kind!r}")
 
     async def _existing(self, name: ImageStreamName) -> ImageStream:
@@ -116,18 +116,27 @@ class Queries:
         state = await self._existing(name)
         return views.image_stream(state, await self._stacks(state), self._registry)
 
-    async def _list(self, namespace: str, query: Query, items_of: ItemsOf) -> dict[str, Any]:
+    async def _names(self, namespace: str) -> list[ImageStreamName]:
         found = await self._log.image_streams("" if namespace == ALL_NAMESPACES else namespace)
-        names = sorted(ImageStreamName(event.namespace, event.image_stream) for event in found)
+        return sorted(ImageStreamName(event.namespace, event.image_stream) for event in found)
+
+    async def _list(self, query: Query, names: list[ImageStreamName], items_of: ItemsOf) -> dict[str, Any]:
+        after, limit = _place(query.start), query.limit or LIST_LENGTH_MAX
         items: list[dict[str, Any]] = []
         last = ""
         for name in names:
-            if str(name) <= query.start:
+            if (name.namespace, name.name) < after[:2]:
                 continue
-            if len(items) >= query.limit:
+            if len(items) == limit:
                 return _list_of(query.kind, items, last)
-            items += await items_of(name)
-            last = str(name)
+            for item in await items_of(name):
+                tag = _tag_of(item)
+                if (name.namespace, name.name, tag) <= after:
+                    continue
+                if len(items) == limit:
+                    return _list_of(query.kind, items, last)
+                items.append(item)
+                last = f"{name}:{tag}" if tag else str(name)
         return _list_of(query.kind, items, "")
 
     async def _image_streams_of(self, name: ImageStreamName) -> list[dict[str, Any]]:
@@ -233,18 +242,42 @@ class Queries:
             raise BadRequest(f"kind Image is read in namespace {CLUSTER}, not in {namespace}")
         return await self._image(wanted)
 
-    async def _history(self, namespace: str, wanted: str) -> dict[str, Any]:
-        name, tag = split_tag(wanted)
+    async def _history(self, namespace: str, query: Query) -> dict[str, Any]:
+        name, tag = split_tag(query.name)
         target = ImageStreamName(namespace, name)
         state = await self._log.load(target)
         entries = stack.fold(await self._log.history(target, tag, state.position))
         if not entries:
-            raise NotFound.of("imagestreamtags", wanted)
+            raise NotFound.of("imagestreamtags", query.name)
         gone = None
         if not state.exists or state.tag(tag).head is None:
             gone = entries[0].ended or state.time
         items = rows.history_rows(name, namespace, tag, entries, gone)
-        return {"kind": "HistoryList", "apiVersion": "v1", "metadata": {}, "items": items}
+        if query.start:
+            items = [item for item in items if item["position"] < _position(query.start)]
+        page = items[: query.limit]
+        start = str(page[-1]["position"]) if len(page) < len(items) else ""
+        return _list_of(query.kind, page, start)
+
+
+def _place(start: str) -> tuple[str, str, str]:
+    """Return where a list ended: namespace, image stream and tag, as they are sorted."""
+    namespace, _, rest = start.partition("/")
+    name, _, tag = rest.partition(":")
+    return namespace, name, tag
+
+
+def _tag_of(item: dict[str, Any]) -> str:
+    """Return the tag that an item of a list is about; "" for an image stream."""
+    if isinstance(item.get("tag"), str):
+        return str(item["tag"])
+    return str(item["metadata"]["name"]).partition(":")[2]
+
+
+def _position(start: str) -> int:
+    if not start.isascii() or not start.isdigit():
+        raise BadRequest(f'continue must be what the last list said, got "{start}"')
+    return int(start)
 
 
 def _list_of(kind: str, items: list[dict[str, Any]], start: str) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, Protocol
 import msgspec
 
 from tagstack.application.grants import EVERYONE, Grants
-from tagstack.domain.errors import BadRequest, Timeout, TooManyRequests
+from tagstack.domain import shape
+from tagstack.domain.errors import BadRequest, Invalid, Timeout, TooManyRequests
 
 STATEMENTS_MAX = 64  # running or waiting; over it the answer is TooManyRequests
 STATEMENTS_PER_ACTOR_MAX = 2  # running at once; fewer than there are processes, so that nobody takes them all
@@ -72,9 +73,19 @@ _decoder = msgspec.json.Decoder(Statement)
 
 
 def read_statement(body: bytes) -> Statement:
-    """Return the statement in a JSON body. Raises BadRequest."""
+    """Return the statement in a JSON body.
+
+    Raises: Invalid for unknown fields and wrong types, BadRequest for what can't be read at all.
+    """
     try:
-        return _decoder.decode(body)
+        try:
+            return _decoder.decode(body)
+        except msgspec.ValidationError:
+            raw = msgspec.json.decode(body)
+            faults = shape.fit(raw, Statement)[1] if isinstance(raw, dict) else []
+            if faults:
+                raise Invalid.of("Statement", "", faults) from None
+            raise
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the statement can't be read: {error}") from error
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Any, get_args
@@ -83,7 +84,10 @@ def _schema(struct: type) -> dict[str, Any]:
     (top,), components = msgspec.json.schema_components((struct,), ref_template="#/$defs/{name}")
     own = components.pop(struct.__name__)
     assert top["$ref"].endswith(struct.__name__), "a struct refers to itself"
-    return {"$schema": SCHEMA_DIALECT, **own, **({"$defs": components} if components else {})}
+    document = {"$schema": SCHEMA_DIALECT, **own, **({"$defs": components} if components else {})}
+    for part in (document, *components.values()):
+        part["description"] = inspect.cleandoc(part["description"])  # Python 3.13 keeps no indentation, 3.11 does
+    return document
 
 
 def _message(folder: str, name: str) -> dict[str, Any]:

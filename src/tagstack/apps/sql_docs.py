@@ -41,6 +41,14 @@ The comments are in the database, too: `SELECT column_name, comment FROM duckdb_
 `tagstack history REF --plot FILE.svg` draws a tag or an image stream:
 
 ![Timeline of the image stream prod/api](timeline.svg)
+
+How fast is it? Medians of `benchmarks/lookups.py` on a shared machine with two cores: a hundred moves per tag, rows in
+the order of the log.
+
+| events | current tag | stack of a tag | as of, one project | as of, everything | where used |
+|---|---|---|---|---|---|
+| 1,000,000 | 1 ms | 16 ms | 10 ms | 15 ms | 0.1 s |
+| 10,000,000 | 1 ms | 80 ms | 40 ms | 0.2 s | 0.7 s |
 """
 RELATIONS_SQL = """
 SELECT table_name, comment FROM duckdb_tables() WHERE NOT internal AND NOT temporary

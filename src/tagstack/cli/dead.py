@@ -81,9 +81,13 @@ def show(
             return
         for name, value in whole.items():
             if name not in ("headers", "payload"):
-                say(f"{name + ':':<16} {cell(value)}")
-        say("payload:")
-        print_object(whole["payload"], "yaml")
+                say(f"{name.replace('_', ' ').capitalize() + ':':<16} {cell(value or None)}")
+        say("Payload:")
+        payload = whole["payload"]
+        if isinstance(payload, str):  # no JSON: as it was sent
+            say(payload)
+        else:
+            print_object(payload, "yaml")
 
     _run(connection, work)
 

@@ -59,7 +59,7 @@ def describe(
             space, tag = references.split_namespace(wanted, project.default_namespace)
             _image_stream_tag(found)
             say("History:")
-            TAG_HISTORY.print((await client.query(space, "History", tag))["items"], "table")
+            TAG_HISTORY.print(await client.items(space, "History", name=tag), "table")
         else:
             _image_object(found, kind)
 

@@ -58,15 +58,12 @@ def diff(
 ) -> int | None:
     """What changed between two times, two entries of a history stack, or two images.
 
-    A side is STREAM:TAG@TIME, STREAM:TAG@#N (entry N of `tagstack history`, 1 is the top), STREAM:TAG (now)
-    or STREAM@IMAGE, to compare images; STREAM@TIME or NAMESPACE/@TIME, to see which tags moved.
-
     Parameters
     ----------
     before
-        the one side
+        images: STREAM:TAG[@TIME|@#N], N as in `tagstack history`, or STREAM@IMAGE; tags: STREAM@TIME, NAMESPACE/@TIME
     after
-        the other
+        the other side, written alike
     """
     sides = side(before, project.default_namespace), side(after, project.default_namespace)
     if sides[0].of_tags != sides[1].of_tags:
@@ -134,7 +131,7 @@ async def _image(client: ServiceClient, one: Side) -> Object:
 async def _of_history(client: ServiceClient, one: Side) -> str:
     from tagstack.domain.errors import NotFound
 
-    rows = (await client.query(one.namespace, "History", one.name))["items"]
+    rows = await client.items(one.namespace, "History", name=one.name)
     for row in rows:
         if one.stack_position:
             chosen = row["stack_position"] == one.stack_position

@@ -60,8 +60,7 @@ def history(
     async def found(client: ServiceClient) -> list[Row]:
         if not tag:
             return await _of_image_stream(client, stream.namespace, stream.name)
-        rows: list[Row] = (await client.query(stream.namespace, "History", tag))["items"]
-        return rows
+        return await client.items(stream.namespace, "History", name=tag)
 
     async def work(client: ServiceClient) -> None:
         if plot is not None:
@@ -140,10 +139,18 @@ def log(
 
         printer = EVENTS.printer(output.format)
         async for row in rows_of(client, sql, params):
-            printer.add(row if output.format in ("json", "yaml") else row | {"subject": subject_of(row)})
+            printer.add(row if output.format in ("json", "yaml") else row | _shown(row))
         printer.end()
 
     return session.run(project, work)
+
+
+def _shown(row: Row) -> Row:
+    """Return the cells of an event's line that are not columns of the relation."""
+    shown = {"subject": subject_of(row)}
+    if row["type"] == "push_withheld":  # what was pushed says more than what the tag still points at
+        shown["image"] = row["data"]["hold"]["withheld"]["image"]
+    return shown
 
 
 def subject_of(row: Row) -> str:
@@ -170,7 +177,7 @@ def _scope(scope: str | None, namespace: str) -> tuple[str, list[str]]:
 
 def as_of(
     time: str,
-    namespace_: str | None = None,
+    project_name: Annotated[str | None, Parameter(name="NAMESPACE")] = None,
     /,
     *,
     project: Project = Project(),  # noqa: B008  frozen
@@ -182,11 +189,11 @@ def as_of(
     ----------
     time
         RFC 3339 (UTC without a zone), a date, `now`, or an age such as 90s, 15m, 2h, 7d
-    namespace_
+    project_name
         one project only; every one without it
     """
     moment = references.moment(time)
-    namespace = namespace_ or project.given_namespace
+    namespace = project_name or project.given_namespace
 
     async def work(client: ServiceClient) -> None:
         TAGS.print(await rows_at(client, moment, namespace), output.format)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, UnusedCliTokensError
 
 from tagstack import __version__
 from tagstack.cli.failures import BROKEN_PIPE, INTERRUPTED, USAGE, complain, report
@@ -101,7 +101,10 @@ def run(arguments: Sequence[str]) -> int:
         code = build()(verb_first(arguments), exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        complain(" ".join(str(error).split()))
+        if isinstance(error, UnusedCliTokensError):
+            complain(f"nothing takes {' '.join(map(repr, error.unused_tokens or ()))}; --help tells what there is")
+        else:
+            complain(" ".join(str(error).split()))
         return USAGE
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED

@@ -68,5 +68,6 @@ def _tell(report: Report, form: str) -> None:
         say(f"position {where}: {found.check}: {found.detail}", style="red")
     if (more := report.complaints_count - len(report.complaints)) > 0:
         say(f"{more} more complaints")
-    verdict = f"{report.complaints_count} complaints" if report.complaints_count else "no complaints"
+    count = report.complaints_count
+    verdict = f"{count or 'no'} complaint{'' if count == 1 else 's'}"
     say(f"verified up to position {report.position}: {verdict}")

@@ -13,6 +13,7 @@ from tagstack.domain.events import EVENT_VERSION, Event, ImageStreamEvent, TagEv
 from tagstack.domain.image_stream import ImageStream, Tag
 
 TAGS_PER_COMMAND_MAX = 900
+EVENTS_PER_COMMAND_MAX = 1_000  # what the server takes in one atomic batch; a new tag with a spec costs two
 
 _E = TypeVar("_E", bound=ImageStreamEvent)
 
@@ -45,11 +46,14 @@ class Draft:
 
         Raises: Invalid where more tags change at once than one batch can carry.
         """
-        if len(self.events) > TAGS_PER_COMMAND_MAX:
-            fault = Fault(
-                "spec.tags", "Invalid", f"at most {TAGS_PER_COMMAND_MAX} events in one command", len(self.events)
-            )
-            raise Invalid.of("ImageStream", self.state.name.name, [fault])
+        tags = len({event.tag for event in self.events if isinstance(event, TagEvent)})
+        for count, limit, what in (
+            (tags, TAGS_PER_COMMAND_MAX, "tags may change"),
+            (len(self.events), EVENTS_PER_COMMAND_MAX, "events may be written"),
+        ):
+            if count > limit:
+                fault = Fault("spec.tags", "Invalid", f"at most {limit} {what} in one command", count)
+                raise Invalid.of("ImageStream", self.state.name.name, [fault])
         for number, event in enumerate(self.events, 1):
             if event.number == 0:
                 event.number, event.last = number, number == len(self.events)

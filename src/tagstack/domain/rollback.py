@@ -46,7 +46,7 @@ def choose(to: RollbackTarget, entries: list[Entry], *, exists: bool) -> Entry:
     from_top = _original(entries) + steps if exists else steps - 1
     if not exists and steps > 1:
         from_top = _original(entries) + steps - 1
-    return _at(entries, from_top, f"{steps} step(s) back")
+    return _at(entries, from_top, f"{steps} step{'' if steps == 1 else 's'} back")
 
 
 def _original(entries: list[Entry]) -> int:
@@ -60,7 +60,7 @@ def _original(entries: list[Entry]) -> int:
 
 def _at(entries: list[Entry], index: int, wanted: str) -> Entry:
     if index >= len(entries):
-        raise NotFound(f"{wanted} is below the bottom of the history stack, which has {len(entries)} entries")
+        raise NotFound(f"{wanted} is below the bottom of the history stack, which is {len(entries)} deep")
     return entries[index]
 
 

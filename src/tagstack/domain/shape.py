@@ -28,6 +28,22 @@ _NAMES: dict[type, str] = {
 }
 
 
+_KINDS: dict[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+
+
+def kind_of(raw: Any) -> str:
+    """Return what a decoded JSON value is, in JSON's words."""
+    return _KINDS.get(type(raw), "something else")
+
+
 def fit(raw: Any, wanted: type) -> tuple[Any, list[Fault]]:
     """Return `raw` without what does not fit the type, and a fault for each thing left out.
 
@@ -75,9 +91,11 @@ class _Walk:
                 return raw
             case inspect.BoolType() if isinstance(raw, bool):
                 return raw
+            case inspect.LiteralType(values=values) if raw in values:
+                return raw
             case inspect.IntType() if isinstance(raw, int) and not isinstance(raw, bool):
                 return raw
-        self.faults.append(Fault(path, "Invalid", f"must be {_NAMES.get(type(wanted), 'of another type')}", raw))
+        self.faults.append(Fault(path, "Invalid", f"must be {_named(wanted)}", raw))
         raise _Unfit
 
     def kept(self, raw: Any, wanted: inspect.Type, path: str) -> list[Any]:
@@ -102,6 +120,12 @@ class _Walk:
                 for kept in self.kept(item, known[name].type, at):
                     found[name] = kept
         return found
+
+
+def _named(wanted: inspect.Type) -> str:
+    if isinstance(wanted, inspect.LiteralType):
+        return f"one of {', '.join(map(str, wanted.values))}"
+    return _NAMES.get(type(wanted), "of another type")
 
 
 def _key(item: Any, wanted: inspect.Type, index: int) -> str:

@@ -146,7 +146,7 @@ def check_circle(tag: str, reference: TagReference, changes: Changes, facts: loo
     if own in chain:
         circle = " -> ".join(str(name) for name in (own, source, *chain))
         fault = Fault(field, "Invalid", f"tags would follow each other in a circle: {circle}", str(source))
-        raise Invalid.of("ImageStreamTag", f"{changes.state.name.name}:{tag}", [fault])
+        raise _invalid(tag, changes, fault)
 
 
 def _check_cycle(tag: str, changes: Changes, field: str) -> None:
@@ -156,8 +156,16 @@ def _check_cycle(tag: str, changes: Changes, field: str) -> None:
         chain.append(source)
         if source in chain[:-1]:
             fault = Fault(field, "Invalid", f"aliases would go in a circle: {' -> '.join(chain)}", chain[1])
-            raise Invalid.of("ImageStreamTag", f"{changes.state.name.name}:{tag}", [fault])
+            raise _invalid(tag, changes, fault)
         source = changes.alias_source(source)
+
+
+def _invalid(tag: str, changes: Changes, fault: Fault) -> Invalid:
+    """Return the refusal of what was sent: a whole image stream, or one tag of it."""
+    name = changes.state.name.name
+    if fault.field.startswith("spec."):
+        return Invalid.of("ImageStream", name, [fault])
+    return Invalid.of("ImageStreamTag", f"{name}:{tag}", [fault])
 
 
 def _check_labels(command: ConfigureTag, changes: Changes) -> None:

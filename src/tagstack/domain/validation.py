@@ -77,6 +77,8 @@ def _mapping_faults(command: MapImage, internal_registry: str) -> list[Fault]:
 
 
 def _tag_name_faults(name: str) -> list[Fault]:
+    if not name:
+        return [Fault("metadata.name", "Required", "the tag, <stream>:<tag>")]
     try:
         image_stream, tag = split_tag(name)
     except BadRequest:

@@ -30,7 +30,7 @@ def read_command(body: bytes, internal_registry: str = "") -> AnyCommand:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is no JSON: {error}") from error
     if command.api_version not in API_VERSIONS:
-        raise BadRequest(f"apiVersion must be one of {', '.join(API_VERSIONS)}, got {command.api_version!r}")
+        raise BadRequest(f'apiVersion must be one of {", ".join(API_VERSIONS)}, got "{command.api_version}"')
     if faults:
         told = tuple(fault.field for fault in faults)
         found = validation.faults(command, internal_registry=internal_registry)
@@ -44,7 +44,7 @@ def _fit(body: bytes) -> tuple[AnyCommand, list[Fault]]:
     """Return what fits of a body whose shape is wrong, and what does not."""
     raw: Any = msgspec.json.decode(body)
     if not isinstance(raw, dict):
-        raise BadRequest(f"the body must be an object, got {type(raw).__name__}")
+        raise BadRequest(f"the body must be an object, got {shape.kind_of(raw)}")
     kind = raw.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise BadRequest(f"kind must be one of {', '.join(KINDS)}; got {msgspec.json.encode(kind).decode()}")
