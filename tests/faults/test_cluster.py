@@ -61,10 +61,7 @@ async def check_replicas(client: Client) -> None:
 
 
 def test_nothing_acknowledged_is_lost_when_nodes_go(cluster: Cluster) -> None:
-    """kill -9 of the log's leader, a node away for seconds, a rolling restart: commands go on meanwhile.
-
-    Broken on purpose: with `replicas=1` no command is decided while the leader is away.
-    """
+    """kill -9 of the log's leader, a node away for seconds, a rolling restart: commands go on meanwhile."""
 
     async def scenario() -> None:
         proof = Proof()

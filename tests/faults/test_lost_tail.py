@@ -71,7 +71,7 @@ def test_a_running_service_notices_that_the_log_lost_its_tail(
 ) -> None:
     """Worker and projector live through it: fewer or more events take the place of the lost ones, all agrees.
 
-    Broken on purpose: without `TagsKeeper.reconnected` TAGSTACK_TAGS keeps the lost events.
+    Broken on purpose: where only the last message is compared, TAGSTACK_TAGS keeps lost events.
     """
 
     async def scenario() -> None:
