@@ -1,4 +1,4 @@
-"""Peers beside tagstack: the same pushes, in the same run, in turns. Prints a table of medians."""
+"""Peers beside tagstack: the same pushes in the same run, `eventsourcing` in turns. Prints a table of medians."""
 
 from __future__ import annotations
 

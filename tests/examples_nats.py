@@ -71,7 +71,7 @@ def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
 @asynccontextmanager
 async def client_of(url: str) -> AsyncIterator[Client]:
     """A plain NATS connection."""
-    client = await nats.connect(url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_ignore)
+    client = await nats.connect(url.split(","), max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_ignore)
     try:
         yield client
     finally:
@@ -83,7 +83,11 @@ async def worker(url: str, **settings: Any) -> AsyncIterator[CommandsPart]:
     """A command worker in this process, without the queue's subscribers."""
     part = CommandsPart(Settings(nats=url, **settings), CollectorRegistry())
     service = await nats.connect(
-        url, max_reconnect_attempts=-1, reconnect_time_wait=0.1, error_cb=_ignore, reconnected_cb=part.reconnected
+        url.split(","),
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.1,
+        error_cb=_ignore,
+        reconnected_cb=part.reconnected,
     )
     await part.start(service)
     try:

@@ -1,13 +1,16 @@
-"""What if the connection is closed for good? The process ends, so that whoever watches it starts another."""
+"""What if the connection is closed: for good, or because the server restarts?"""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from nats.errors import Error as NatsError
 
+from tagstack.adapters import nats_wire
+from tagstack.adapters.nats_server import NatsServer
 from tests.examples_nats import WAIT_S, ask, client_of, mapping, run, until, worker_process
 from tests.faults.proxy import proxy_before
 
@@ -29,3 +32,29 @@ def test_a_worker_ends_when_its_connection_is_closed_for_good(nats_url: str, tmp
                 assert await asyncio.to_thread(process.wait, WAIT_S) == 3
 
     run(scenario)
+
+
+def test_the_fast_path_is_back_as_soon_as_the_server_is(nats_server: NatsServer, monkeypatch: Any) -> None:
+    """Attempts that were refused in between do not stand in the way of the one that succeeds.
+
+    Broken on purpose: with the PING of a refused attempt still waited for, it takes a whole connect timeout.
+    """
+    monkeypatch.setattr(nats_wire, "CONNECT_TIMEOUT_S", 10 * WAIT_S)
+
+    async def scenario() -> None:
+        wire = await nats_wire.WireTransport(nats_server.url, "test").connect()
+        try:
+            for _ in range(3):
+                await asyncio.to_thread(nats_server.kill)
+                await asyncio.sleep(2 * nats_wire.RECONNECT_WAIT_S)  # so that some attempts are refused
+                await asyncio.to_thread(nats_server.start)
+                await until(lambda: connected(wire))
+        finally:
+            await wire.close()
+
+    run(scenario)
+
+
+async def connected(wire: nats_wire.WireTransport) -> bool:
+    """Return whether the connection is there."""
+    return wire.is_connected

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 
 from tagstack.adapters import nats_queue
 from tagstack.adapters.nats_direct import DirectGet, StoredMessage
-from tagstack.adapters.nats_streams import DEAD_STREAM, QUEUE_STREAM, declare
+from tagstack.adapters.nats_streams import DEAD_STREAM, QUEUE_PARTITIONS, QUEUE_STREAM, declare, stream_info
 from tests.examples_nats import (
     WAIT_S,
     ago,
@@ -84,6 +84,11 @@ def test_a_queued_command_keeps_its_own_id(nats_url: str, header: str) -> None:
 async def _declared(client: Client) -> bool:
     await declare(client)
     return True
+
+
+async def _subscribed(client: Client) -> bool:
+    """Return whether every partition of the queue has its consumer: the worker has started."""
+    return (await stream_info(client, QUEUE_STREAM))["state"]["consumer_count"] == QUEUE_PARTITIONS
 
 
 def test_order_is_kept_through_crashes_of_the_worker(nats_url: str, tmp_path: Path, monkeypatch: Any) -> None:
@@ -245,6 +250,7 @@ def test_the_queue_goes_on_after_the_server_was_killed(nats_server: Any) -> None
             await until(lambda: _declared(client))
             await enqueue(client, "prod.api", mapping("api", 1))
             await until(lambda: emptied(client))
+            await until(lambda: _subscribed(client))
             await asyncio.to_thread(nats_server.kill)
             await asyncio.to_thread(nats_server.start)
             async with client_of(url) as fresh:

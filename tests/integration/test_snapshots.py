@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
-from tagstack.adapters.duckdb_snapshots import DuckDBSnapshots, SnapshotLimits, live_snapshot
+from tagstack.adapters.duckdb_snapshots import DuckDBSnapshots, SnapshotLimits
 from tests.integration.reading import MODELS, query, reading, tagged
 
 POSITION = "SELECT position FROM checkpoint"
@@ -49,7 +49,7 @@ def test_a_snapshot_holds_the_position_and_shows_a_new_path(tmp_path: Path) -> N
     for position in range(5):
         models.fold([tagged(position)], "log")
         assert snapshots.publish(models)
-        seen.add(live_snapshot(tmp_path / "live"))
+        seen.add((tmp_path / "live" / "tagstack.duckdb").resolve(strict=True))
         assert query(tmp_path / "live" / "tagstack.duckdb", POSITION) == [(position,)]
     assert len(seen) == 5
 
@@ -61,7 +61,7 @@ def test_publishing_copies_only_what_is_new(tmp_path: Path) -> None:
     for position in range(1, 6):
         models.fold([tagged(position)], "log")
         snapshots.publish(models)
-        files.add(live_snapshot(tmp_path / "live").stat().st_ino)
+        files.add((tmp_path / "live" / "tagstack.duckdb").resolve(strict=True).stat().st_ino)
     assert len(files) == 1
 
 

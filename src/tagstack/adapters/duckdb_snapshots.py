@@ -257,14 +257,6 @@ class DuckDBSnapshots:
         return min(max(eighth, self._limits.wal_bytes_min), self._limits.wal_bytes_max)
 
 
-def live_snapshot(live: Path) -> Path:
-    """Return the real path of the newest snapshot's file; another path means another snapshot.
-
-    Raises: FileNotFoundError where there is none yet.
-    """
-    return (live / NAME).resolve(strict=True)
-
-
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 

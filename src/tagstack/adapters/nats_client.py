@@ -93,7 +93,7 @@ class ServiceClient:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     self._nc = await nats.connect(
-                        self._url,
+                        self._url.split(","),
                         name="tagstack",
                         allow_reconnect=False,
                         max_reconnect_attempts=1,  # 0 would mean for ever

@@ -38,7 +38,7 @@ async def connect(url: str, name: str, *, patient: bool = True, credentials: str
 
     try:
         return await nats.connect(
-            url,
+            url.split(","),  # several of a cluster: the first that answers
             name=name,
             connect_timeout=CONNECT_TIMEOUT_S,
             allow_reconnect=patient,

@@ -43,8 +43,9 @@ class WireTransport:
     """The port `Transport` on a TCP connection of its own."""
 
     def __init__(self, url: str, name: str, reconnected: Callable[[], Awaitable[None]] | None = None) -> None:
-        self._credentials, address = wire.parse_url(url)
-        self._addresses = deque([address])  # the one in use, or to be tried next, stands first
+        parsed = [wire.parse_url(each) for each in url.split(",")]
+        self._credentials = parsed[0][0]
+        self._addresses = deque(address for _, address in parsed)  # the one in use, or to be tried next, stands first
         self._name = name
         self._reconnected = reconnected
         self._subscriptions: dict[bytes, _Subscription] = {}
@@ -68,10 +69,14 @@ class WireTransport:
 
     async def connect(self) -> WireTransport:
         """Connect for the first time. Raises Unsuited, Unavailable."""
-        try:
-            await self._dial()
-        except OSError as error:
-            raise Unavailable(f"no NATS server answers: {error or type(error).__name__}") from error
+        for left in reversed(range(len(self._addresses))):
+            try:
+                await self._dial()
+                break
+            except OSError as error:
+                if not left:
+                    raise Unavailable(f"no NATS server answers: {error or type(error).__name__}") from error
+                self._addresses.rotate(-1)
         return self
 
     async def close(self) -> None:
@@ -139,7 +144,7 @@ class WireTransport:
     async def _dial(self) -> None:
         loop = asyncio.get_running_loop()
         self._greeted, welcomed = loop.create_future(), loop.create_future()
-        self._pongs.append(welcomed)
+        self._pongs = deque([welcomed])  # without what an attempt before this one waited for
         async with asyncio.timeout(CONNECT_TIMEOUT_S):  # its TimeoutError is an OSError
             tcp, _ = await loop.create_connection(lambda: Parser(self), *self._addresses[0])
             try:

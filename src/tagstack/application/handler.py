@@ -35,6 +35,7 @@ from tagstack.domain.names import ImageStreamName
 from tagstack.domain.wire import read_command
 
 ATTEMPTS_MAX = 50
+UNKNOWN_MAX = 2  # appends without an ack, each of which takes its timeout
 BACKOFF_S = 0.002
 BACKOFF_STEPS_MAX = 20
 
@@ -139,6 +140,7 @@ class CommandHandler:
 
     async def _carry_out(self, job: Job) -> Outcome:
         command, request = job.command, job.request
+        unknown = 0
         for attempt in range(ATTEMPTS_MAX):
             aggregate = await self._aggregate(request.target)
             try:
@@ -149,9 +151,12 @@ class CommandHandler:
             except StaleState:
                 await self._catch_up(aggregate)
                 await asyncio.sleep(random.random() * BACKOFF_S * min(attempt, BACKOFF_STEPS_MAX))  # noqa: S311 jitter
-            except UnknownOutcome:
+            except UnknownOutcome as error:
                 self._aggregates.pop(request.target, None)
                 job.doubtful_since = job.doubtful_since or job.received
+                unknown += 1
+                if unknown == UNKNOWN_MAX:
+                    raise Unavailable(f"whether the events are stored is not known: {error}") from error
         raise Unavailable(f"{ATTEMPTS_MAX} attempts met other writers or no answer; what happened is in the log")
 
     async def _aggregate(self, name: ImageStreamName) -> Aggregate:
@@ -266,14 +271,14 @@ class CommandHandler:
 
 async def record_once(log: Log, event: ImageRecorded) -> int | None:
     """Store the event that records an image; return its position, None where the image was known."""
-    for _ in range(ATTEMPTS_MAX):
+    for _ in range(UNKNOWN_MAX):
         try:
             return await log.record(event)
         except StaleState:
             return None
         except UnknownOutcome:
             continue  # stored or not, the next attempt tells
-    raise Unavailable(f"the log did not take the image {event.image} in {ATTEMPTS_MAX} attempts")
+    raise Unavailable(f"the log did not acknowledge the image {event.image} in {UNKNOWN_MAX} attempts")
 
 
 def _evolve(state: ImageStream, events: Sequence[Event], position: int) -> None:

@@ -16,6 +16,7 @@ from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_queries import QueryIntake
 from tagstack.adapters.nats_queue import QueueIntake
 from tagstack.adapters.nats_streams import declare, settled
+from tagstack.adapters.nats_tags import TagsKeeper
 from tagstack.adapters.nats_transport import Transport
 from tagstack.application.followers import Followers
 from tagstack.application.handler import CommandHandler, Limits, Surroundings
@@ -68,6 +69,7 @@ class CommandsPart:
         self._handler: CommandHandler | None = None
         self._feed: FollowerFeed | None = None
         self._intake: CommandIntake | None = None
+        self._tags: TagsKeeper | None = None
         self._transport: Transport | None = None
         self.queue = QueueIntake(self.handle)
         self._metrics.in_flight.set_function(lambda: self._handler.in_flight if self._handler else 0)
@@ -76,6 +78,7 @@ class CommandsPart:
     async def start(self, nc: Client) -> None:
         """Declare the streams and begin to take commands and queries."""
         await declare(nc, self._settings.replicas)
+        self._tags = await TagsKeeper(nc, self._settings.replicas, self.forget).start()
         self._transport = await open_transport(nc, self._settings, "commands", self.reconnected)
         log = await NatsLog(nc, self._transport).start()
         grants = read_grants(self._settings.grants)
@@ -108,6 +111,8 @@ class CommandsPart:
     async def stop(self) -> None:
         """Take no more and finish what is in flight, within the bound for a shutdown."""
         self.queue.stop()
+        if self._tags is not None:
+            await self._tags.stop()
         if self._feed is not None:
             await self._feed.stop()
         if self._intake is not None:
@@ -124,6 +129,12 @@ class CommandsPart:
     async def reconnected(self) -> None:
         """Forget every cached state: the log may have lost its tail meanwhile."""
         _log.warning("commands: connected again")
+        self.forget()
+        if self._tags is not None:
+            self._tags.reconnected()
+
+    def forget(self) -> None:
+        """Forget what was read from a log that may have been another one."""
         if self._handler is not None:
             self._handler.forget()
 

@@ -1,7 +1,7 @@
 """The shell of every worker process: one FastStream application around one part that does the work.
 
-FastStream brings connection, lifespan, AsyncAPI and middleware; the hot paths use its nats-py
-connection directly.
+FastStream brings connection, lifespan, routes and the queue's subscribers; the hot paths use its
+nats-py connection directly, or one of their own.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from typing import Any, Protocol
 import msgspec
 from faststream.asgi import AsgiFastStream
 from faststream.nats import NatsBroker
-from faststream.specification import AsyncAPI
 from nats.aio.client import Client
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, generate_latest
 
-from tagstack import __version__
 from tagstack.adapters.nats_connection import CONNECT_TIMEOUT_S, PENDING_BYTES_MAX, RECONNECT_WAIT_S
 from tagstack.apps import http
 from tagstack.apps.settings import Settings
@@ -58,7 +56,7 @@ class Worker(msgspec.Struct):
 def build(name: str, settings: Settings, part: Part, registry: CollectorRegistry, **broker_options: Any) -> Worker:
     """Return the application around a part; nothing is connected before its lifespan begins."""
     broker = NatsBroker(
-        settings.nats,
+        settings.nats.split(","),  # several of a cluster: the first that answers
         name=f"tagstack-{name}",
         connect_timeout=CONNECT_TIMEOUT_S,
         max_reconnect_attempts=-1,
@@ -101,8 +99,6 @@ def build(name: str, settings: Settings, part: Part, registry: CollectorRegistry
         lifespan=lifespan,
         on_shutdown=[stopping.set, part.stop],  # before the connection is closed
         logger=None,
-        specification=AsyncAPI(title=f"tagstack {name}", version=__version__),
-        asyncapi_path="/asyncapi",
         asgi_routes=http.health_routes(why_not_ready, metrics),
     )
     return Worker(name, app, broker)

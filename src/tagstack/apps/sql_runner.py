@@ -18,7 +18,7 @@ import duckdb
 import msgspec
 
 from tagstack.adapters.duckdb_guard import Rows
-from tagstack.adapters.duckdb_snapshot import Snapshot
+from tagstack.adapters.duckdb_locked_snapshot import Snapshot
 from tagstack.adapters.sql_frames import (
     PREFIX,
     Ask,

@@ -22,6 +22,7 @@ from tagstack.adapters.nats_server import NatsServer, ServerOptions
 from tagstack.adapters.nats_streams import declare
 from tagstack.apps import http
 from tagstack.apps.files import write_atomically
+from tagstack.apps.room import watch_room
 from tagstack.apps.settings import Settings
 from tagstack.apps.supervision import Child, Children
 from tagstack.domain.errors import TagstackError, Unavailable
@@ -89,7 +90,7 @@ async def _run(settings: Settings, quiet: bool) -> None:
     try:
         await _declare(url, settings)
         children.start()
-        watching = asyncio.create_task(_watch(children, server, stop))
+        watching = asyncio.gather(_watch(children, server, stop), _watch_room(server, settings))
         if await _ready(children, stop):
             write_atomically(settings.endpoints, msgspec.json.encode(endpoints))
             if not quiet:
@@ -154,6 +155,16 @@ async def _watch(children: Children, server: NatsServer | None, stop: asyncio.Ev
                 await asyncio.to_thread(server.start)
             except TagstackError as error:
                 _log.error("%s", error)
+
+
+async def _watch_room(server: NatsServer | None, settings: Settings) -> None:
+    """Watch over the embedded server's disk; a server of someone else's is theirs to watch."""
+    if server is not None:
+        nc = await connect(server.url, "tagstack-up", credentials=settings.nats_credentials)
+        try:
+            await watch_room(server, nc)
+        finally:
+            await nc.close()
 
 
 async def _ready(children: Children, stop: asyncio.Event) -> bool:

@@ -1,0 +1,154 @@
+"""Keeps TAGSTACK_TAGS true to the log: the server fills it, but does not notice when the log lost its tail.
+
+After a power cut, or a restore, the server goes on behind the last position it had copied: what was
+lost stays in TAGSTACK_TAGS, and what took its place never gets there. Then the stream is made anew,
+and the server fills it from the log's beginning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from nats.aio.client import Client
+
+from tagstack.adapters.nats_direct import DirectGet, StoredMessage
+from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, declare, jetstream, stream_info
+from tagstack.adapters.nats_subjects import EVENTS, TAGS
+from tagstack.domain.errors import TagstackError, Unavailable
+
+CHECK_INTERVAL_S = 10.0  # a server that is not ours may restart without a word to us
+RETRY_WAIT_S = 0.5
+CONFIRM_WAIT_S = 0.5  # a replica that has just become the leader may be behind itself for a moment
+WINDOW_POSITIONS = 10_000  # how much of the log's end is compared after a reconnection: all that may have been lost
+RUNNING_WINDOW_POSITIONS = 200  # and while nothing happened
+_SOURCE = "Nats-Stream-Source"
+_EVERY_TAG = f"{EVENTS}.*.*.tag.*"
+_STREAM_NOT_FOUND = 10059
+
+_log = logging.getLogger(__name__)
+
+
+class TagsKeeper:
+    """Compares TAGSTACK_TAGS with the log: at the start, after every reconnection, and now and then."""
+
+    def __init__(self, nc: Client, replicas: int, lost: Callable[[], None]) -> None:
+        self._nc = nc
+        self._replicas = replicas
+        self._lost = lost  # called when the log turned out to be another one
+        self._log = DirectGet(nc)
+        self._tags = DirectGet(nc, TAGS_STREAM)
+        self._due = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._checked = (0, "")
+        self.renewed = 0
+
+    async def start(self) -> TagsKeeper:
+        """Check once, then keep checking. Raises Unavailable."""
+        await self._log.start()
+        await self._tags.start()
+        await self.check()
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    async def stop(self) -> None:
+        """Check no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def reconnected(self) -> None:
+        """Check at once, and everything."""
+        self._checked = (0, "")
+        self._due.set()
+
+    async def check(self) -> None:
+        """Make TAGSTACK_TAGS anew where it differs from the log, twice in a row. Raises Unavailable."""
+        if not (why := await self.difference()):
+            return
+        await asyncio.sleep(CONFIRM_WAIT_S)
+        if not (why := await self.difference()):
+            return
+        _log.error("%s is made anew from the log: %s", TAGS_STREAM, why)
+        # dies it here, the next start declares the stream; two workers at once only fill it twice
+        await jetstream(self._nc, f"STREAM.DELETE.{TAGS_STREAM}")
+        await declare(self._nc, self._replicas)
+        self.renewed += 1
+        self._lost()
+
+    async def difference(self) -> str:
+        """Return what TAGSTACK_TAGS says that the log does not; "" where they agree."""
+        log = await stream_info(self._nc, EVENTS_STREAM)
+        answer = await jetstream(self._nc, f"STREAM.INFO.{TAGS_STREAM}")
+        if answer.get("error", {}).get("err_code") == _STREAM_NOT_FOUND:
+            return "it is gone"
+        if "error" in answer:
+            raise Unavailable(f"stream {TAGS_STREAM}: {answer['error']['description']}")
+        if _moment(answer["created"]) < _moment(log["created"]):
+            return "it is older than the log"
+        state = (int(log["state"]["last_seq"]), str(answer["state"]["last_seq"]))
+        if state == self._checked:
+            return ""
+        why = await self._compare(state[0], int(answer["state"]["last_seq"]))
+        if not why:
+            self._checked = state
+        return why
+
+    async def _compare(self, log_last: int, tags_last: int) -> str:
+        newest = await self._tags.at(tags_last) if tags_last else None
+        if newest is None:
+            return ""
+        if _source(newest) > log_last:
+            return f"it comes from position {_source(newest)}, the log ends at {log_last}"
+        window = RUNNING_WINDOW_POSITIONS if self._checked[0] else WINDOW_POSITIONS
+        first = max(log_last - window, 0) + 1
+        stored = await self._log.read(_EVERY_TAG, first=first)
+        kept = await self._tags.read(f"{TAGS}.>", first=max(tags_last - window, 0) + 1)
+        return _difference(stored, kept, first)
+
+    async def _watch(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_INTERVAL_S):
+                    await self._due.wait()
+            self._due.clear()  # before the check: what is asked for meanwhile is another one
+            try:
+                await self.check()
+            except TagstackError as error:
+                _log.warning("%s can't be compared with the log: %s", TAGS_STREAM, error)
+                self._due.set()
+                await asyncio.sleep(RETRY_WAIT_S)
+
+
+def _difference(stored: list[StoredMessage], kept: list[StoredMessage], first: int) -> str:
+    """Return where the last events of tags, as kept, differ from the log's end, from position `first` on.
+
+    Either side may have grown while the other was read, so only what both have reached is compared.
+    """
+    reached = stored[-1].position if stored else 0
+    events = {message.position: message.headers.get("ce-id") for message in stored}
+    sources = {message.subject: _source(message) for message in kept}
+    for message in kept:
+        position = _source(message)
+        if first <= position <= reached and events.get(position) != message.headers.get("ce-id"):
+            return f"the event it has for position {position} is not the log's"
+    copied = max(sources.values(), default=0)
+    for message in stored:
+        *_, namespace, image_stream, _, tag = message.subject.split(".")
+        subject = f"{TAGS}.{namespace}.{image_stream}.{tag}"
+        if message.position <= copied and sources.get(subject, 0) < message.position:
+            return f"it lacks the event at position {message.position}"
+    return ""
+
+
+def _source(message: StoredMessage) -> int:
+    """Return the position in the log that the server copied a message from."""
+    told = message.headers.get(_SOURCE, "").split()
+    return int(told[1]) if len(told) > 1 and told[1].isdigit() else 0
+
+
+def _moment(created: str) -> datetime:
+    return datetime.fromisoformat(created[:26].rstrip("Z")).replace(tzinfo=UTC)

@@ -1,0 +1,87 @@
+"""Three replicas on three nodes: any one may go, by force or in turn, and nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+
+from tagstack.adapters.nats_streams import declarations, stream_info
+from tests.examples_nats import client_of, run, until, worker
+from tests.faults.cluster import NODES, Cluster, in_sync, leader
+from tests.faults.record import Proof, Sender, carry_on, settle
+
+CLIENTS = 4
+COMMANDS = 60  # that have to be decided while a node is away
+AWAY_S = 3.0
+PAUSE_S = 0.01
+
+# nats-py leaves a socket open where a server stops in the middle of a greeting
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in.*StreamWriter")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Three nodes that have chosen who leads."""
+    cluster = Cluster(tmp_path / "cluster").start()
+    asyncio.run(cluster.ready())
+    yield cluster
+    cluster.kill()
+
+
+@asynccontextmanager
+async def load(cluster: Cluster, proof: Proof) -> AsyncIterator[tuple[Client, list[Sender]]]:
+    """Two workers and some clients at work; at the end all nodes agree, and the record with the log."""
+    async with (
+        worker(cluster.url, replicas=NODES),
+        worker(cluster.url, replicas=NODES),
+        client_of(cluster.url) as client,
+    ):
+        senders = [Sender(f"c{number}", client, random.Random(number)) for number in range(CLIENTS)]
+        tasks = [asyncio.create_task(sender.work(PAUSE_S)) for sender in senders]
+        await carry_on(senders, COMMANDS)
+        yield client, senders
+        await carry_on(senders, COMMANDS)
+        proof.record = await settle(senders, tasks)
+        await until(lambda: in_sync(client), 60)
+        await proof.prove(client)
+
+
+async def check_replicas(client: Client) -> None:
+    """Check that the setting `replicas` holds for each of the four streams."""
+    for stream in declarations():
+        info = await stream_info(client, stream["name"])
+        assert info["config"]["num_replicas"] == NODES
+        assert len(info["cluster"]["replicas"]) == NODES - 1
+
+
+def test_nothing_acknowledged_is_lost_when_nodes_go(cluster: Cluster) -> None:
+    """kill -9 of the log's leader, a node away for seconds, a rolling restart: commands go on meanwhile."""
+
+    async def scenario() -> None:
+        proof = Proof()
+        async with load(cluster, proof) as (client, senders):
+            await check_replicas(client)
+            killed = cluster.nodes[await leader(client)]
+            killed.kill()
+            await carry_on(senders, COMMANDS)  # with two nodes of three
+            killed.start()
+            await until(lambda: in_sync(client), 60)
+            away = cluster.nodes[(await leader(client) + 1) % NODES]
+            away.kill()
+            await asyncio.sleep(AWAY_S)
+            await carry_on(senders, COMMANDS)
+            away.start()
+            await until(lambda: in_sync(client), 60)
+            for node in cluster.nodes:
+                node.stop()
+                node.start()
+                await until(lambda: in_sync(client), 60)
+        assert proof.figures.acknowledged > 4 * COMMANDS // 2
+
+    run(scenario)
