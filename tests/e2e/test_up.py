@@ -69,6 +69,7 @@ def test_it_starts_everything_and_stops_without_a_trace(tmp_path: Path) -> None:
     assert up.process.returncode == 0
     assert up.endpoints["nats"] in output
     assert "tagstack apply -f" in output
+    assert output.endswith("stopping ...\nstopped\n")
     assert wait_gone(below) == []
     assert not (tmp_path / "endpoints.json").exists()
     assert list((tmp_path / "run").glob("*.json")) == []

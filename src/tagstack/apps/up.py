@@ -87,17 +87,21 @@ async def _run(settings: Settings, quiet: bool) -> None:
     web = http.server(_routes(children), lifespan="off")
     serving = asyncio.create_task(web.serve(sockets=[sock]))
     endpoints = Endpoints(url, http.url_of(sock), str(settings.live / "tagstack.duckdb"), os.getpid())
+    watching: list[asyncio.Task[None]] = []
     try:
         await _declare(url, settings)
         children.start()
-        watching = asyncio.gather(_watch(children, server, stop), _watch_room(server, settings))
+        watchers = (_watch(children, server), _watch_room(server, settings))
+        watching = [asyncio.create_task(each) for each in watchers]
         if await _ready(children, stop):
             write_atomically(settings.endpoints, msgspec.json.encode(endpoints))
             if not quiet:
                 print(_banner(settings, endpoints, embedded=server is not None), flush=True)
             await stop.wait()
-        watching.cancel()
     finally:
+        for watcher in watching:  # first: who is stopped on purpose is not to be started again
+            watcher.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
         settings.endpoints.unlink(missing_ok=True)
         if not quiet:
             print("stopping ...", flush=True)
@@ -124,12 +128,15 @@ def _start_server(settings: Settings) -> NatsServer:
 
 
 async def _declare(url: str, settings: Settings) -> None:
-    async with asyncio.timeout(DECLARE_TIMEOUT_S):
-        nc = await connect(url, "tagstack-up", patient=False, credentials=settings.nats_credentials)
-        try:
-            await declare(nc, settings.replicas)
-        finally:
-            await nc.close()
+    try:
+        async with asyncio.timeout(DECLARE_TIMEOUT_S):
+            nc = await connect(url, "tagstack-up", patient=False, credentials=settings.nats_credentials)
+            try:
+                await declare(nc, settings.replicas)
+            finally:
+                await nc.close()
+    except TimeoutError:
+        raise Unavailable(f"the streams were not declared within {DECLARE_TIMEOUT_S:.0f} s") from None
 
 
 def _child(name: str, settings: Settings, url: str) -> Child:
@@ -144,9 +151,9 @@ def _child(name: str, settings: Settings, url: str) -> Child:
     return Child(name, command, environment, home / "logs" / f"{name}.log", home / "run" / f"{name}.json")
 
 
-async def _watch(children: Children, server: NatsServer | None, stop: asyncio.Event) -> None:
+async def _watch(children: Children, server: NatsServer | None) -> None:
     """Start again what died, until everything is stopped on purpose."""
-    while not stop.is_set():
+    while True:
         await asyncio.sleep(WATCH_INTERVAL_S)
         children.revive()
         if server is not None and not server.running():
