@@ -35,7 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grants: str = ""  # file of `actor: [namespaces]`, YAML or JSON; empty: everyone may read everything
     internal_registry: str = ""  # host[:port] that fills in missing pull specs
     projections: str = ""  # a folder of more read models, beside the built-in ones
-    transport: Literal["fast", "plain"] = "fast"  # of commands and the log: our own connection where it does, or nats-py's
+    transport: Literal["fast", "plain"] = "fast"  # of commands and log: our own connection, or nats-py's
     in_flight_max: int = 4_096  # commands per worker; over it the answer is TooManyRequests
     image_streams_max: int = 10_000  # states a command worker keeps in memory
     batch_events_max: int = 20_000  # events per transaction of the projector
