@@ -27,68 +27,69 @@ REQUEST_TIMEOUT_S = 5.0
 RESTORING = "tagstack.dev/restoring"  # metadata of a log that is not whole yet; only a restore takes it away
 _STREAM_EXISTS = 10058
 
+_EVENTS: dict[str, Any] = {
+    "name": EVENTS_STREAM,
+    "subjects": ["tagstack.events.>", "tagstack.images.>"],
+    "retention": "limits",
+    "discard": "new",
+    "max_msgs": -1,
+    "max_msgs_per_subject": -1,
+    "deny_delete": True,
+    "deny_purge": True,
+    "allow_direct": True,
+    "allow_atomic": True,
+    "duplicate_window": DUPLICATE_WINDOW_S * 10**9,
+    "compression": "none",
+}
+_TAGS: dict[str, Any] = {
+    "name": TAGS_STREAM,
+    "retention": "limits",
+    "discard": "old",
+    "max_msgs": -1,
+    "max_msgs_per_subject": 1,
+    "allow_direct": True,
+    "sources": [
+        {
+            "name": EVENTS_STREAM,
+            "subject_transforms": [
+                {
+                    "src": "tagstack.events.*.*.tag.*",
+                    "dest": "tagstack.tags.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}",
+                }
+            ],
+        }
+    ],
+    "republish": {"src": "tagstack.tags.>", "dest": "tagstack.changed.>"},
+    "compression": "none",
+}
+_QUEUE: dict[str, Any] = {
+    "name": QUEUE_STREAM,
+    "subjects": ["tagstack.queue.*.*.*"],
+    "subject_transform": {
+        "src": "tagstack.queue.*.*.*",
+        "dest": f"tagstack.queue.{{{{partition({QUEUE_PARTITIONS},2,3)}}}}"
+        ".{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}",
+    },
+    "retention": "workqueue",
+    "discard": "new",
+    "max_msgs": QUEUE_MESSAGES_MAX,
+    "duplicate_window": DUPLICATE_WINDOW_S * 10**9,
+}
+_DEAD: dict[str, Any] = {
+    "name": DEAD_STREAM,
+    "subjects": ["tagstack.dead.>"],
+    "retention": "limits",
+    "discard": "old",
+    "max_msgs": DEAD_MESSAGES_MAX,
+    "allow_direct": True,
+    "duplicate_window": DUPLICATE_WINDOW_S * 10**9,
+}
+
 
 def declarations(replicas: int = 1) -> list[dict[str, Any]]:
     """Return the configuration of every stream, in the order they have to be made."""
     kept = {"storage": "file", "num_replicas": replicas, "max_age": 0, "max_bytes": -1, "max_msg_size": -1}
-    events = {
-        "name": EVENTS_STREAM,
-        "subjects": ["tagstack.events.>", "tagstack.images.>"],
-        "retention": "limits",
-        "discard": "new",
-        "max_msgs": -1,
-        "max_msgs_per_subject": -1,
-        "deny_delete": True,
-        "deny_purge": True,
-        "allow_direct": True,
-        "allow_atomic": True,
-        "duplicate_window": DUPLICATE_WINDOW_S * 10**9,
-        "compression": "none",
-    }
-    tags = {
-        "name": TAGS_STREAM,
-        "retention": "limits",
-        "discard": "old",
-        "max_msgs": -1,
-        "max_msgs_per_subject": 1,
-        "allow_direct": True,
-        "sources": [
-            {
-                "name": EVENTS_STREAM,
-                "subject_transforms": [
-                    {
-                        "src": "tagstack.events.*.*.tag.*",
-                        "dest": "tagstack.tags.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}",
-                    }
-                ],
-            }
-        ],
-        "republish": {"src": "tagstack.tags.>", "dest": "tagstack.changed.>"},
-        "compression": "none",
-    }
-    queue = {
-        "name": QUEUE_STREAM,
-        "subjects": ["tagstack.queue.*.*.*"],
-        "subject_transform": {
-            "src": "tagstack.queue.*.*.*",
-            "dest": f"tagstack.queue.{{{{partition({QUEUE_PARTITIONS},2,3)}}}}"
-            ".{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}",
-        },
-        "retention": "workqueue",
-        "discard": "new",
-        "max_msgs": QUEUE_MESSAGES_MAX,
-        "duplicate_window": DUPLICATE_WINDOW_S * 10**9,
-    }
-    dead = {
-        "name": DEAD_STREAM,
-        "subjects": ["tagstack.dead.>"],
-        "retention": "limits",
-        "discard": "old",
-        "max_msgs": DEAD_MESSAGES_MAX,
-        "allow_direct": True,
-        "duplicate_window": DUPLICATE_WINDOW_S * 10**9,
-    }
-    return [kept | stream for stream in (events, tags, queue, dead)]
+    return [kept | stream for stream in (_EVENTS, _TAGS, _QUEUE, _DEAD)]
 
 
 async def jetstream(nc: Client, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
