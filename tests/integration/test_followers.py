@@ -101,6 +101,23 @@ def test_a_follower_moves_with_its_source_and_says_because_of_what(nats_url: str
     asyncio.run(scenario())
 
 
+def test_a_tag_that_begins_to_follow_catches_up_in_the_name_of_who_moved_its_source(nats_url: str) -> None:
+    """What moved before anyone knew of the follower is followed with the source's actor, reason and position."""
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            log = await NatsLog(client).start()
+            for namespace in ("dev", "prod"):
+                await ask(client, f"{namespace}.app", mapping("app", 1))
+            moved = await ask(client, "dev.app", mapping("app", 2), **{"Tagstack-Reason": "new build"})
+            await configure_unseen(log, "prod", "dev")
+            rows = await until(client, "prod", "app:latest", lambda rows: len(rows) == 2)
+            assert rows[0]["caused_by"] == moved["details"]["position"]
+            assert (rows[0]["actor"], rows[0]["reason"]) == ("me", "new build")
+
+    asyncio.run(scenario())
+
+
 def test_a_move_made_while_no_worker_ran_reaches_the_follower_once(nats_url: str) -> None:
     """A source that moved just before the worker died is heard again by the next one; the follower moves once."""
 

@@ -196,7 +196,8 @@ def test_a_message_that_nobody_finishes_is_set_aside(nats_url: str, monkeypatch:
             await declare(client)
             async with queue_worker(nats_url):
                 await enqueue(client, "prod.first", mapping("first", 1))
-                await until(lambda: emptied(client))  # so the consumers are there now
+                await until(lambda: emptied(client))
+                await until(lambda: _subscribed(client))
             await enqueue(client, "prod.api", mapping("api", 1), {"Tagstack-Command-Id": "poison"})
             for _ in range(2):
                 await take_and_give_back(client)
@@ -217,7 +218,7 @@ async def take_and_give_back(client: Client) -> None:
     inbox = await client.subscribe("take.*")
     for partition in range(nats_queue.QUEUE_PARTITIONS):
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{QUEUE_STREAM}.tagstack-commands-{partition}"
-        await client.publish(subject, b'{"batch":1,"no_wait":true}', reply=f"take.{partition}")
+        await client.publish(subject, b'{"batch":1,"expires":10000000000}', reply=f"take.{partition}")
     while not taken:
         msg = await inbox.next_msg(timeout=WAIT_S)
         taken += [msg] if msg.reply else []

@@ -84,14 +84,23 @@ class Followers:
             for follower in sorted(self._followers_of.get(name, ())):
                 await self._move(follower, name, position, event)
         elif event.type == "tag_configured" and (source := followed(event.spec, name.image_stream)):
-            await self._catch_up(name, source, event)
+            await self._catch_up(name, source)
 
-    async def _catch_up(self, follower: TagName, source: TagName, event: Heard) -> None:
+    async def _catch_up(self, follower: TagName, source: TagName) -> None:
         """Move a tag that has begun to follow: its source may have moved before anyone knew of it."""
         stored = await self._log.tag_event(source)
-        if stored is not None and stored[1].head is not None:
-            head = stored[1].head
-            await self._move(follower, source, head.position or stored[0], event)
+        if stored is not None and (head := stored[1].head) is not None:
+            moved = Heard(
+                type="image_tagged",
+                namespace=source.image_stream.namespace,
+                image_stream=source.image_stream.name,
+                tag=source.tag,
+                actor=head.actor,
+                reason=head.reason,
+                time=head.since,
+                caused_by=head.caused_by,
+            )
+            await self._move(follower, source, head.position or stored[0], moved)
 
     async def _move(self, follower: TagName, source: TagName, position: int, event: Heard) -> None:
         while True:
@@ -112,8 +121,7 @@ class Followers:
     async def _command(self, follower: TagName, source: TagName, event: Heard) -> FollowTag:
         stored = await self._log.tag_event(source)
         head = stored[1].head if stored else None
-        chain = await self._chain(source, event.caused_by) if event.name == source else (source,)
-        return FollowTag(follower.tag, source, head, chain)
+        return FollowTag(follower.tag, source, head, await self._chain(source, event.caused_by))
 
     async def _chain(self, source: TagName, caused_by: int | None) -> tuple[TagName, ...]:
         """Return the tags whose moves led to the source's, newest first."""
