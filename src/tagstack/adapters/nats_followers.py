@@ -15,7 +15,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeout
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, settled
@@ -34,7 +33,7 @@ PIN_TIMEOUT_S = 6.0
 ACK_WAIT_S = 5.0
 RETRY_WAIT_S = 0.5
 STOP_TIMEOUT_S = 2.0
-LEARN_TIMEOUT_S = 1.0
+LEARN_TIMEOUT_S = 10.0  # past it what is learned is not whole: it is learned again
 _PIN_MISMATCH = "423"
 _ASK_AGAIN = ("404", "408", _PIN_MISMATCH)  # no messages, expired, another client is pinned
 
@@ -140,15 +139,26 @@ class FollowerFeed:
         if not msg.reply:  # not a message, but the end of a request
             await self._ended(headers)
             return
-        pin = headers.get("Nats-Pin-Id", "")
-        if pin != self._pin:
-            await self._learn()
-            self._pin = pin
         self._unfinished.append(msg)
-        await self._hear(msg)
+        if not await self._heard(msg, headers.get("Nats-Pin-Id", "")):
+            return
         self._wanted -= 1
         if self._wanted == 0:
             await self._finish()
+
+    async def _heard(self, msg: Msg, pin: str) -> bool:
+        """Hear a message however often that takes: the next acknowledgement covers it. False: stopped before."""
+        while not self._stopping:
+            try:
+                if pin != self._pin:
+                    await self._learn()
+                    self._pin = pin
+                await self._hear(msg)
+                return True
+            except (TagstackError, NatsError, TimeoutError) as error:
+                _log.warning("followers: %s; trying again", error or type(error).__name__)
+                await asyncio.sleep(RETRY_WAIT_S)
+        return False
 
     async def _finish(self) -> None:
         """Acknowledge what was heard, let more gather if there was any, and ask for it."""
@@ -195,7 +205,5 @@ class FollowerFeed:
                 for msg in fetched:
                     self._followers.learn(msg.metadata.sequence.stream, _decoder.decode(msg.data))
                 pending = fetched[-1].metadata.num_pending
-        except NatsTimeout:
-            return
         finally:
             await subscription.unsubscribe()
