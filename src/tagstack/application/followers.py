@@ -15,7 +15,7 @@ import msgspec
 from tagstack.application.ports import Log, Request
 from tagstack.application.replies import Outcome
 from tagstack.domain.errors import Refused, TagstackError
-from tagstack.domain.events import TagEvent, TagSpec
+from tagstack.domain.events import Head, TagEvent, TagSpec
 from tagstack.domain.following import HOPS_MAX, FollowTag, command_id, followed
 from tagstack.domain.names import ImageStreamName, TagName
 
@@ -100,13 +100,16 @@ class Followers:
                 time=head.since,
                 caused_by=head.caused_by,
             )
-            await self._move(follower, source, head.position or stored[0], moved)
+            await self._move(follower, source, head.position or stored[0], moved, head)
 
-    async def _move(self, follower: TagName, source: TagName, position: int, event: Heard) -> None:
+    async def _move(
+        self, follower: TagName, source: TagName, position: int, event: Heard, head: Head | None = None
+    ) -> None:
+        """Move a follower to `head`, else to its source's newest; what moves the source later is heard later."""
         while True:
             try:
                 done = await self._follow(
-                    await self._command(follower, source, event), _request(follower, position, event)
+                    await self._command(follower, source, event, head), _request(follower, position, event)
                 )
                 self.moved += done.changed
                 return
@@ -118,9 +121,10 @@ class Followers:
                 _log.warning("%s follows %s: %s; trying again", follower, source, error)
                 await asyncio.sleep(RETRY_WAIT_S)
 
-    async def _command(self, follower: TagName, source: TagName, event: Heard) -> FollowTag:
-        stored = await self._log.tag_event(source)
-        head = stored[1].head if stored else None
+    async def _command(self, follower: TagName, source: TagName, event: Heard, head: Head | None) -> FollowTag:
+        if head is None:
+            stored = await self._log.tag_event(source)
+            head = stored[1].head if stored else None
         return FollowTag(follower.tag, source, head, await self._chain(source, event.caused_by))
 
     async def _chain(self, source: TagName, caused_by: int | None) -> tuple[TagName, ...]:
