@@ -14,7 +14,7 @@ import pytest
 
 from tagstack.adapters.duckdb_export import SnapshotSource
 from tagstack.adapters.export_files import ExportError, ExportFolder
-from tagstack.application.export import RELATIONS
+from tagstack.application.export import BEHIND, ORDERS
 from tagstack.apps.export import Exported, from_snapshot
 
 PROJECTIONS = Path(__file__).parents[2] / "projections"
@@ -39,7 +39,7 @@ class Snapshot:
         with duckdb.connect(str(path)) as con:
             for schema in sorted(PROJECTIONS.glob("*/schema.sql")):
                 con.execute(schema.read_text())
-            later = ("rollbacks", "tag_lead_time", "churn_per_day")
+            later = ("rollbacks", "tag_lead_time", "churn_per_day", "holds")
             for views in sorted(PROJECTIONS.glob("*/views.sql"), key=lambda path: path.parent.name in later):
                 for statement in duckdb.extract_statements(views.read_text()):
                     if "VIEW" in statement.query.split("AS")[0].upper().split():
@@ -58,6 +58,16 @@ class Snapshot:
             kept = {name: row[name] for name in (*names, "origin", "actor", "reason", "cause")}
             self._insert(con, "tag_changes", kept | since)
             con.execute("UPDATE checkpoint SET position = ?", [self._count])
+
+    def hold(self, reason: str) -> None:
+        """Let the tag be held from now on."""
+        with duckdb.connect(str(self.path)) as con:
+            held = {"type": "tag_held", "is_entry": False, "held_by": "me", "hold_reason": reason}
+            changed = ", ".join(f"{value!r} AS {name}" for name, value in held.items())
+            con.execute(
+                f"INSERT INTO tag_changes SELECT * REPLACE ({changed}, time AS held_since, position + 1 AS position) "
+                "FROM tag_changes ORDER BY position DESC LIMIT 1"
+            )
 
     def belongs_to(self, log: str) -> None:
         """Let the rows be those of another log."""
@@ -91,10 +101,13 @@ def exported(snapshot: Snapshot, folder: Path) -> Exported:
 
 
 def test_duckdb_pandas_and_polars_read_every_relation(snapshot: Snapshot, folder: Path) -> None:
-    """Each reads as many rows, under the column names, as the snapshot has."""
+    """Each reads as many rows, under the column names, as the snapshot has; no table or view is left out."""
+    snapshot.hold("mind the gap")
     exported(snapshot, folder)
     with duckdb.connect(str(snapshot.path), read_only=True) as con:
-        for relation in RELATIONS:
+        relations = {name for (name,) in con.execute("SELECT table_name FROM information_schema.tables").fetchall()}
+        assert {path.stem for path in folder.glob("*.parquet")} == set(ORDERS) == relations - BEHIND - {"events"}
+        for relation in ORDERS:
             wanted = con.execute(f"FROM {relation}")
             names, count = [column[0] for column in wanted.description or ()], len(wanted.fetchall())
             file = str(folder / f"{relation}.parquet")
@@ -105,6 +118,28 @@ def test_duckdb_pandas_and_polars_read_every_relation(snapshot: Snapshot, folder
     rollback = polars.read_parquet(folder / "rollbacks.parquet").to_dicts()
     assert [(row["image"], row["bad_image"]) for row in rollback] == [("a", "b")]
     assert rollback[0]["bad_for"] == 25 * 3600.0
+    (held,) = polars.read_parquet(folder / "holds.parquet").to_dicts()
+    assert (held["image"], held["reason"], held["held_to"], held["held_for"]) == ("d", "mind the gap", None, None)
+
+
+def test_relations_of_a_users_own_folder_are_exported(snapshot: Snapshot, folder: Path) -> None:
+    """Whatever a user's projections define is there, in types that every reader knows, and anew when it changes."""
+    with duckdb.connect(str(snapshot.path)) as con:
+        con.execute('CREATE VIEW "my/own ""sums" AS SELECT sum(position) AS "total {0}" FROM events')
+        con.execute(
+            "CREATE TABLE odd AS SELECT uuid() AS id, INTERVAL 1 HOUR AS lasted, '{}'::JSON AS told, [1, 2] AS list"
+        )
+    assert exported(snapshot, folder).written == 3 + len(ORDERS) + 2
+    sums = str(folder / "my%2Fown%20%22sums.parquet")
+    assert duckdb.sql(f"FROM '{sums}'").fetchall() == [(15,)]
+    for frame in (pandas.read_parquet(sums), polars.read_parquet(sums)):
+        assert [*frame.columns] == ["total {0}"]
+    (row,) = polars.read_parquet(folder / "odd.parquet").to_dicts()
+    assert (len(row["id"]), row["lasted"], row["told"], row["list"]) == (36, 3600.0, "{}", [1, 2])
+    with duckdb.connect(str(snapshot.path)) as con:
+        con.execute("ALTER TABLE odd DROP told")
+    assert exported(snapshot, folder).written == 1
+    assert polars.read_parquet(folder / "odd.parquet").columns == ["id", "lasted", "list"]
 
 
 def test_events_are_partitioned_by_day(snapshot: Snapshot, folder: Path) -> None:
@@ -125,13 +160,13 @@ def test_events_are_partitioned_by_day(snapshot: Snapshot, folder: Path) -> None
 def test_a_second_export_writes_only_what_changed(snapshot: Snapshot, folder: Path) -> None:
     """Days without new events are left as they are; without any event nothing is written at all."""
     first = exported(snapshot, folder)
-    assert (first.position, first.written) == (5, 3 + len(RELATIONS))
+    assert (first.position, first.written) == (5, 3 + len(ORDERS))
     assert exported(snapshot, folder).written == 0
     untouched = (folder / "events/day=2026-01-01/events.parquet").stat().st_ino
     snapshot.move(3, "e")
     snapshot.move(4, "f")
     again = exported(snapshot, folder)
-    assert (again.position, again.written) == (7, 2 + len(RELATIONS))
+    assert (again.position, again.written) == (7, 2 + len(ORDERS))
     assert (folder / "events/day=2026-01-01/events.parquet").stat().st_ino == untouched
     assert duckdb.sql(f"SELECT count(*) FROM '{folder}/events/*/*.parquet'").fetchall() == [(7,)]
 
@@ -153,7 +188,7 @@ def test_a_killed_export_leaves_whole_files_and_goes_on(
         exported(snapshot, folder)
     assert duckdb.sql(f"SELECT count(*) FROM '{folder}/events/*/*.parquet'").fetchall() == [(3,)]
     monkeypatch.undo()
-    assert exported(snapshot, folder).written == 1 + len(RELATIONS)
+    assert exported(snapshot, folder).written == 1 + len(ORDERS)
     assert list(folder.rglob("*.part")) == []
 
 
@@ -179,7 +214,7 @@ def test_another_log_replaces_the_export(snapshot: Snapshot, folder: Path, tmp_p
     other = Snapshot(tmp_path / "other.duckdb")
     other.move(9, "z")
     other.belongs_to("second")
-    assert exported(other, folder).written == 1 + len(RELATIONS)
+    assert exported(other, folder).written == 1 + len(ORDERS)
     assert [path.name for path in (folder / "events").glob("*/*.parquet")] == ["events.parquet"]
     assert polars.read_parquet(folder / "tag_history.parquet")["image"].to_list() == ["z"]
 

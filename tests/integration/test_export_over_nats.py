@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from tagstack.adapters.nats_client import ServiceClient
-from tagstack.application.export import RELATIONS
+from tagstack.application.export import ORDERS
 from tagstack.apps.export import from_service, from_snapshot
 from tests.logs import do_everything, service, shown
 
@@ -26,7 +26,7 @@ def test_an_export_over_nats_equals_one_from_the_file(nats_url: str, tmp_path: P
             assert far == await from_snapshot(snapshot, tmp_path / "near")
 
     asyncio.run(scenario())
-    for file in ("events/*/*", *RELATIONS):
+    for file in ("events/*/*", *ORDERS):
         far, near = (duckdb.sql(f"FROM '{tmp_path}/{side}/{file}.parquet'") for side in ("far", "near"))
         assert dict(zip(far.columns, far.types, strict=True)) == dict(zip(near.columns, near.types, strict=True)), file
         assert far.fetchall() == near.fetchall(), file

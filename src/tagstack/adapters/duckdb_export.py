@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import duckdb
 
@@ -44,7 +44,7 @@ class SnapshotSource:
         assert row is not None, "a snapshot has a checkpoint"
         return str(row[0]), int(row[1])
 
-    async def days(self, sql: str) -> list[tuple[str, int, int]]:
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a statement."""
         return self._con.execute(sql).fetchall()
 

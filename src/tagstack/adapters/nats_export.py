@@ -27,13 +27,14 @@ class ServiceSource:
     async def stand(self) -> tuple[str, int]:
         """Return the log's identity and the position the read models have reached."""
         self._position = await self._client.log_position() or 0
-        (row,) = await self._rows("SELECT log, position FROM checkpoint")
+        (row,) = await self.rows("SELECT log, position FROM checkpoint")
         self._position = int(row[1])
         return str(row[0]), self._position
 
-    async def days(self, sql: str) -> list[tuple[str, int, int]]:
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a statement."""
-        return [(str(day), int(events), int(position)) for day, events, position in await self._rows(sql)]
+        async with SqlAnswer(self._client, self._question(sql, "json")) as answer:
+            return [tuple(row) for piece in [piece async for piece in answer.pieces()] for row in json.loads(piece)]
 
     async def write(self, sql: str, file: str) -> int:
         """Write the rows of a statement to a Parquet file and return how many there were."""
@@ -43,10 +44,6 @@ class ServiceSource:
                     arrived.write(piece)
             arrived.flush()
             return _to_parquet(arrived.name, file)
-
-    async def _rows(self, sql: str) -> list[list[Any]]:
-        async with SqlAnswer(self._client, self._question(sql, "json")) as answer:
-            return [row for piece in [piece async for piece in answer.pieces()] for row in json.loads(piece)]
 
     def _question(self, sql: str, form: str) -> Question:
         return Question(sql, format=form, min_position=self._position)

@@ -1,4 +1,4 @@
-"""Exports the read models to files: events by day, every other relation in one file.
+"""Exports the read models to files: events by day, every other relation in one file, those of a user's own folder too.
 
 A day whose events are exported is not written again unless it has more of them; every file appears
 whole or not at all, so an export may be killed and run again.
@@ -6,37 +6,53 @@ whole or not at all, so an export may be killed and run again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+from urllib.parse import quote
 
 import msgspec
 
 FORMAT = "tagstack-export"
 VERSION = 1
 
-# relation: columns that other engines read only in another type (seconds for intervals, text for JSON), and the order
-RELATIONS: dict[str, tuple[dict[str, str], str]] = {
-    "current_tags": ({}, "namespace, image_stream, tag"),
-    "tag_history": ({}, "namespace, image_stream, tag, stack_position"),
-    "image_streams": ({}, "namespace, image_stream"),
-    "images": ({"config": "config::VARCHAR"}, "position"),
-    "image_layers": ({}, "image, ordinal"),
-    "image_manifests": ({}, "image, child"),
-    "rollbacks": ({"bad_for": "epoch(bad_for)"}, "position"),
-    "churn_per_day": ({}, "day, namespace"),
-    "tag_lead_time": ({"lead": "epoch(lead)"}, "image, arrived"),
+BEHIND = frozenset({"checkpoint", "dead_letters", "tag_changes", "tag_moves"})  # what others derive from, or watch over
+# in which order the rows of a relation stand; by all of its columns otherwise
+ORDERS = {
+    "current_tags": "namespace, image_stream, tag",
+    "tag_history": "namespace, image_stream, tag, stack_position",
+    "image_streams": "namespace, image_stream",
+    "images": "position",
+    "image_layers": "image, ordinal",
+    "image_manifests": "image, child",
+    "rollbacks": "position",
+    "holds": "held_from, namespace, image_stream, tag",
+    "churn_per_day": "day, namespace",
+    "tag_lead_time": "image, arrived, namespace, image_stream, tag",
 }
+# types that other engines can't read, or DuckDB and Arrow write in two ways, and what is written in their place
+WRITTEN = {
+    "INTERVAL": "epoch({0})",  # seconds
+    "JSON": "{0}::VARCHAR",
+    "UUID": "{0}::VARCHAR",
+    "HUGEINT": "{0}::DECIMAL(38, 0)",
+    "UHUGEINT": "{0}::DECIMAL(38, 0)",
+}
+COLUMNS = """
+SELECT table_name, column_name, data_type FROM duckdb_columns()
+ WHERE NOT internal AND schema_name = 'main' ORDER BY table_name, column_index"""
 DAYS = """
 SELECT strftime(time, '%Y-%m-%d') AS day, count(*)::BIGINT AS events, max(position)::BIGINT AS position
   FROM events GROUP BY ALL ORDER BY ALL"""
 
 
-class Written(msgspec.Struct, frozen=True, rename="camel"):
-    """One file of an export: what it holds, up to which log position."""
+class Written(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One file of an export: what it holds, up to which log position. Events always have the same columns."""
 
     rows: int
     position: int
     bytes: int
+    columns: list[str] = []
 
 
 class Manifest(msgspec.Struct, rename="camel"):
@@ -56,8 +72,8 @@ class Source(Protocol):
         """Return the log's identity and the position the read models have reached."""
         ...
 
-    async def days(self, sql: str) -> list[tuple[str, int, int]]:
-        """Return the rows of `DAYS`."""
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement that has few."""
         ...
 
     async def write(self, sql: str, file: str) -> int:
@@ -104,33 +120,57 @@ async def export(source: Source, target: Target) -> Exported:
     manifest = target.manifest()
     if manifest is None or manifest.log != log:
         manifest = Manifest(log)
-    wanted = list(_files(await source.days(DAYS), position))
+    wanted = [*_days(await source.rows(DAYS)), *_relations(await source.rows(COLUMNS), position)]
     written = 0
-    for file, sql, reached, rows in wanted:
-        known = manifest.files.get(file)
-        fresh = known is not None and known.position == reached and rows in (None, known.rows)
-        if fresh and known is not None and target.has(file, known.bytes):
+    for file in wanted:
+        if _is_there(file, manifest.files.get(file.path), target):
             continue
-        count = await source.write(sql, target.part(file))
-        manifest.files[file] = Written(count, reached, target.put(file))
+        rows = await source.write(file.sql, target.part(file.path))
+        manifest.files[file.path] = Written(rows, file.position, target.put(file.path), file.columns)
         target.save(manifest, complete=False)
         written += 1
-    manifest.files = {file: manifest.files[file] for file, *_ in wanted}
+    manifest.files = {file.path: manifest.files[file.path] for file in wanted}
     manifest.position = position
     target.save(manifest, complete=True)
     rows_now = sum(file.rows for file in manifest.files.values())
     return Exported(position, len(manifest.files), written, rows_now)
 
 
-def _files(days: list[tuple[str, int, int]], position: int) -> Iterator[tuple[str, str, int, int | None]]:
-    """Return every file: its name, its statement, the position it reaches, its rows where they are known."""
+class _File(msgspec.Struct):
+    """A file that an export has to hold. `position` is what it reaches, `rows` is set where they are known."""
+
+    path: str
+    sql: str
+    position: int
+    rows: int | None = None
+    columns: list[str] = []
+
+
+def _is_there(file: _File, known: Written | None, target: Target) -> bool:
+    if known is None or (known.position, known.columns) != (file.position, file.columns):
+        return False
+    return file.rows in (None, known.rows) and target.has(file.path, known.bytes)
+
+
+def _days(days: Iterable[tuple[Any, ...]]) -> Iterator[_File]:
     for day, events, last in days:
         sql = (
             f"SELECT * REPLACE (data::VARCHAR AS data) FROM events WHERE time >= TIMESTAMP '{day}'"  # noqa: S608
             f" AND time < TIMESTAMP '{day}' + INTERVAL 1 DAY AND position <= {last} ORDER BY position"
         )
-        yield f"events/day={day}/events.parquet", sql, last, events
-    for relation, (changed, order) in RELATIONS.items():
-        replaced = ", ".join(f"{expression} AS {column}" for column, expression in changed.items())
-        columns = f"* REPLACE ({replaced})" if replaced else "*"
-        yield f"{relation}.parquet", f"SELECT {columns} FROM {relation} ORDER BY {order}", position, None  # noqa: S608
+        yield _File(f"events/day={day}/events.parquet", sql, last, events)
+
+
+def _relations(described: Iterable[tuple[Any, ...]], position: int) -> Iterator[_File]:
+    for relation, group in itertools.groupby(described, key=lambda column: str(column[0])):
+        if relation == "events" or relation in BEHIND:
+            continue
+        columns = [(_quoted(name), kind) for _, name, kind in group]
+        selected = ", ".join(f"{WRITTEN.get(kind, '{0}').format(name)} AS {name}" for name, kind in columns)
+        sql = f"SELECT {selected} FROM {_quoted(relation)} ORDER BY {ORDERS.get(relation, 'ALL')}"  # noqa: S608
+        told = [f"{name} {kind}" for name, kind in columns]
+        yield _File(f"{quote(relation, safe='')}.parquet", sql, position, columns=told)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
