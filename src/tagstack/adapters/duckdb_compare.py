@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from tagstack.adapters.duckdb_folded import ASKED, SHOWN, TABLES, VIEWS
 from tagstack.domain.errors import Unavailable
+from tagstack.domain.times import text_of
 
 ROWS_PER_INSERT_MAX = 20_000
 DIFFERENCES_MAX = 100  # per relation and side
 MEMORY_LIMIT = "1GB"
 OPEN_ATTEMPTS_MAX = 5
-
-FOLDED = """
-CREATE TABLE events (position BIGINT, time TIMESTAMP, type VARCHAR, body VARCHAR, namespace VARCHAR,
-    image_stream VARCHAR, tag VARCHAR, image VARCHAR, previous_image VARCHAR, pull_spec VARCHAR, generation BIGINT,
-    origin VARCHAR, actor VARCHAR, reason VARCHAR, cause VARCHAR, caused_by BIGINT);
-CREATE TABLE current_tags (namespace VARCHAR, image_stream VARCHAR, tag VARCHAR, image VARCHAR, pull_spec VARCHAR,
-    generation BIGINT, since TIMESTAMP, actor VARCHAR, reason VARCHAR, origin VARCHAR, held_since TIMESTAMP,
-    held_by VARCHAR, hold_reason VARCHAR, moves BIGINT, position BIGINT);
-CREATE TABLE entries (namespace VARCHAR, image_stream VARCHAR, tag VARCHAR, number BIGINT, image VARCHAR,
-    pull_spec VARCHAR, generation BIGINT, valid_from TIMESTAMP, valid_to TIMESTAMP, origin VARCHAR, actor VARCHAR,
-    reason VARCHAR, cause VARCHAR, caused_by BIGINT, restores BIGINT, position BIGINT);
-CREATE TABLE stacks (namespace VARCHAR, image_stream VARCHAR, tag VARCHAR, entries BIGINT, deleted TIMESTAMP);
-CREATE TABLE image_streams (namespace VARCHAR, image_stream VARCHAR, uid VARCHAR, generation BIGINT, labels VARCHAR,
-    annotations VARCHAR, lookup_local BOOLEAN, created TIMESTAMP, updated TIMESTAMP, deleted TIMESTAMP);
-CREATE TABLE images (image VARCHAR, first_seen TIMESTAMP, position BIGINT);
-CREATE VIEW tag_history AS
-SELECT e.* EXCLUDE (number), s.entries - e.number + 1 AS stack_position, s.deleted
-  FROM entries e JOIN stacks s USING (namespace, image_stream, tag);
-"""
-
-_TABLES = ("events", "current_tags", "entries", "stacks", "image_streams", "images")
-_PAIRS = "to_json(list_sort(list_transform(map_entries({0}), lambda pair: [pair.key, pair.value])))::VARCHAR"
-
-# how a snapshot shows what Python folded under another name or type
-SHOWN = {
-    "body": "md5(data::VARCHAR)",
-    "labels": _PAIRS.format("labels"),
-    "annotations": _PAIRS.format("annotations"),
-}
 
 
 class Comparison:
@@ -53,25 +28,32 @@ class Comparison:
     def __init__(self, snapshot: Path) -> None:
         """Open a snapshot. Raises Unavailable where it can't be opened."""
         self._folder = tempfile.TemporaryDirectory(prefix="tagstack-verify-")
-        self._waiting: dict[str, list[dict[str, Any]]] = {name: [] for name in _TABLES}
+        self._waiting: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._con = duckdb.connect(
             f"{self._folder.name}/folded.duckdb",
             config={"memory_limit": MEMORY_LIMIT, "temp_directory": self._folder.name},
         )
+        self._con.execute(TABLES)
+        self._con.execute(VIEWS)
+        self.look_at(snapshot)
+        self.moment = self._middle()
+
+    def look_at(self, snapshot: Path) -> None:
+        """Compare with another snapshot from now on. Raises Unavailable where it can't be opened."""
         for attempt in range(1, OPEN_ATTEMPTS_MAX + 1):
             try:
                 self.position = self._attach(snapshot)
-                break
+                return
             except (OSError, duckdb.Error) as error:
                 if attempt == OPEN_ATTEMPTS_MAX:  # an old one is removed some time after it was switched
                     self.close()
                     raise Unavailable(f"snapshot {snapshot} can't be opened: {error}") from error
-        self._con.execute(FOLDED)
 
     def _attach(self, snapshot: Path) -> int:
         quoted = str(snapshot.resolve(strict=True)).replace("'", "''")
-        self._con.execute(f"ATTACH OR REPLACE '{quoted}' AS live (READ_ONLY)")
-        return int(self._con.execute("SELECT position FROM live.checkpoint").fetchall()[0][0])
+        self._con.execute(f"USE folded; ATTACH OR REPLACE '{quoted}' AS live (READ_ONLY)")
+        self._con.execute("USE live")  # where a macro looks for its relations
+        return self._number("SELECT position FROM checkpoint")
 
     def __enter__(self) -> Self:
         return self
@@ -91,30 +73,66 @@ class Comparison:
         if len(waiting) >= ROWS_PER_INSERT_MAX:
             self._insert(relation)
 
+    def others(self, known: Collection[str]) -> list[str]:
+        """Return the relations of the snapshot beside the known ones: those of a user's own folder."""
+        found = self._con.execute("SELECT table_name FROM information_schema.tables WHERE table_catalog = 'live'")
+        return sorted(name for (name,) in found.fetchall() if name not in known)
+
     def count(self, relation: str) -> int:
-        """Return how many rows the snapshot has in a relation."""
-        return int(self._con.execute(f"SELECT count(*) FROM live.{relation}").fetchall()[0][0])  # noqa: S608
+        """Return how many rows the snapshot shows in a relation, or in the answers of a macro that are compared."""
+        try:
+            return sum(self._number(f"SELECT count(*) FROM {shown}") for _, shown in self._sides(relation))  # noqa: S608
+        except duckdb.Error:  # `differences` tells of it
+            return 0
 
     def differences(self, relation: str) -> Iterator[tuple[int | None, str]]:
         """Return the rows that one side has and the other has not, with the position each names."""
-        for name in _TABLES:
-            self._insert(name)
-        columns = [column[0] for column in self._con.execute(f"FROM {relation} LIMIT 0").description or ()]
-        folded = f"SELECT {', '.join(columns)} FROM {relation}"  # noqa: S608
+        try:
+            for folded, shown in self._sides(relation):
+                yield from self._between(relation, folded, shown)
+        except duckdb.Error as error:
+            yield None, f"{relation} can't be compared: {str(error).partition(chr(10))[0]}"
+
+    def _between(self, relation: str, folded: str, shown: str) -> Iterator[tuple[int | None, str]]:
+        columns = [column[0] for column in self._con.execute(f"FROM {folded} LIMIT 0").description or ()]
         expressions = (f"{SHOWN.get(column, column)} AS {column}" for column in columns)
-        shown = f"SELECT {', '.join(expressions)} FROM live.{relation}"  # noqa: S608
-        for what, one, other in (("misses", folded, shown), ("has", shown, folded)):
-            found = self._con.execute(f"({one}) EXCEPT ALL ({other}) LIMIT {DIFFERENCES_MAX}")
+        one, other = f"SELECT {', '.join(columns)} FROM {folded}", f"SELECT {', '.join(expressions)} FROM {shown}"  # noqa: S608
+        for what, left, right in (("misses", one, other), ("has", other, one)):
+            found = self._con.execute(f"({left}) EXCEPT ALL ({right}) LIMIT {DIFFERENCES_MAX}")
             for values in found.fetchall():
                 row = dict(zip(columns, values, strict=True))
                 told = ", ".join(f"{name}={value}" for name, value in row.items() if value is not None)
                 yield row.get("position"), f"{relation} {what} the row {told}"
 
+    def _sides(self, relation: str) -> list[tuple[str, str]]:
+        """Return what was folded, and beside it what the snapshot shows, as SQL; several pairs for a macro."""
+        for name in list(self._waiting):
+            self._insert(name)
+        if relation == "tags_as_of":
+            return [("folded.tags_as_of", f"tags_as_of({_text(self.moment)})")]
+        if relation in ASKED:
+            asked = [f"{relation}({_text(value)})" for (value,) in self._con.execute(ASKED[relation]).fetchall()]
+            return [(f"folded.{call}", call) for call in asked]
+        return [(f"folded.{relation}", f"live.{relation}")]
+
+    def _middle(self) -> str:
+        """Return the moment at which half of the events had happened."""
+        found = self._con.execute("SELECT quantile_disc(time, 0.5) FROM events").fetchone()
+        return text_of(found[0].replace(tzinfo=UTC) if found and found[0] else datetime.now(UTC))
+
+    def _number(self, sql: str) -> int:
+        return int(self._con.execute(sql).fetchall()[0][0])
+
     def _insert(self, relation: str) -> None:
-        rows, self._waiting[relation] = self._waiting[relation], []
-        if not rows:
-            return
-        names = list(rows[0])
+        rows = self._waiting.pop(relation)
+        kinds = self._con.execute(f"DESCRIBE folded.{relation}").fetchall()
+        names = [name for name, *_ in kinds if name in rows[0]]
+        values = [f"try_cast({name} AS {kind}) AS {name}" for name, kind, *_ in kinds if name in rows[0]]
         self._con.register("arriving", pa.Table.from_pylist(rows))
-        self._con.execute(f"INSERT INTO {relation} ({', '.join(names)}) SELECT {', '.join(names)} FROM arriving")  # noqa: S608
+        sql = f"INSERT INTO folded.{relation} ({', '.join(names)}) SELECT {', '.join(values)} FROM arriving"  # noqa: S608
+        self._con.execute(sql)
         self._con.unregister("arriving")
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

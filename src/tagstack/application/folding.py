@@ -5,13 +5,12 @@ Closed entries of history stacks are handed on at once, so memory follows the ta
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
+from tagstack.application import folded_rows
+from tagstack.application.folded_rows import Row
 from tagstack.application.records import Record
 from tagstack.domain.events import (
     Event,
@@ -22,13 +21,19 @@ from tagstack.domain.events import (
     ImageStreamDeleted,
     ImageStreamEvent,
     ImageTagged,
+    PushWithheld,
     TagConfigured,
     TagDeleted,
     TagEvent,
 )
 
-Row = dict[str, Any]
 Name = tuple[str, str]
+# every read model, in the order in which they are told of
+RELATIONS = (
+    *("events", "current_tags", "tag_history", "image_streams", "images", "image_layers", "image_manifests"),
+    *("rollbacks", "holds", "churn_per_day", "tag_lead_time", "tags_as_of", "tag_stack", "where_used"),
+    *("tag_changes", "tag_moves", "dead_letters", "checkpoint"),
+)
 
 
 class Rows(Protocol):
@@ -56,6 +61,7 @@ class _Tag(msgspec.Struct):
     moves: int = 0
     ended: str | None = None
     position: int = 0
+    held: Row = {}  # the hold that has not ended, as far as it has come
 
 
 class _Stream(msgspec.Struct):
@@ -70,26 +76,35 @@ class _Stream(msgspec.Struct):
 
 
 class Folding:
-    """Sees every event in order and writes what the relations have to hold."""
+    """Sees every message in order and writes what the relations have to hold."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self._streams: dict[Name, _Stream] = {}
 
-    def see(self, record: Record, event: Event) -> None:
-        """Fold the next event."""
-        self._rows.add("events", _event_row(record, event))
+    def see(self, record: Record, event: Event | None) -> None:
+        """Fold the next message; `event` is None where it is none."""
+        if event is None:
+            self._rows.add("dead_letters", folded_rows.dead_letter_row(record))
+            return
+        self._rows.add("events", folded_rows.event_row(record, event))
         if isinstance(event, ImageRecorded):
-            row = {"image": event.image, "first_seen": event.time, "position": record.position}
-            self._rows.add("images", row)
-        elif isinstance(event, ImageStreamEvent):
-            self._of_stream(event, record.position)
+            self._rows.add("recorded", folded_rows.image_row(event, record.position))
+            for row in folded_rows.layer_rows(event):
+                self._rows.add("image_layers", row)
+            for row in folded_rows.manifest_rows(event):
+                self._rows.add("image_manifests", row)
         elif isinstance(event, TagEvent):
-            stream = self._streams.setdefault((event.namespace, event.image_stream), _Stream())
-            if isinstance(event, TagConfigured | TagDeleted):
-                stream.updated = max(stream.updated, event.time)
-            stream.generation = max(stream.generation, event.generation)
-            self._of_tag(event, stream.tags.setdefault(event.tag, _Tag()), record.position)
+            for row in folded_rows.change_rows(event, record.position):
+                self._rows.add("tag_changes", row)
+        self.follow(event, record.position)
+
+    def follow(self, event: Event, position: int) -> None:
+        """Fold what an event does to its image stream, and no row of the event itself."""
+        if isinstance(event, ImageStreamEvent):
+            self._of_stream(event, position)
+        elif isinstance(event, TagEvent):
+            self._of_tag(event, position)
 
     def end(self) -> None:
         """Write what only the end of the log tells."""
@@ -109,7 +124,27 @@ class Folding:
         stream.deleted = event.time if isinstance(event, ImageStreamDeleted) else None
         stream.deleted_at = position if isinstance(event, ImageStreamDeleted) else stream.deleted_at
 
-    def _of_tag(self, event: TagEvent, tag: _Tag, position: int) -> None:
+    def _of_tag(self, event: TagEvent, position: int) -> None:
+        stream = self._streams.setdefault((event.namespace, event.image_stream), _Stream())
+        if isinstance(event, TagConfigured | TagDeleted):
+            stream.updated = max(stream.updated, event.time)
+        stream.generation = max(stream.generation, event.generation)
+        tag = stream.tags.setdefault(event.tag, _Tag())
+        if not isinstance(event, TagConfigured | PushWithheld):
+            self._hold(event, tag)
+        self._move(event, tag, position)
+
+    def _hold(self, event: TagEvent, tag: _Tag) -> None:
+        hold = event.hold
+        if tag.held and tag.held["held_from"] != (hold.since if hold else None):
+            self._rows.add("holds", tag.held | {"held_to": event.time})
+            tag.held = {}
+        if hold:
+            told: Row = {"namespace": event.namespace, "image_stream": event.image_stream, "tag": event.tag}
+            told |= {"image": event.image, "held_from": hold.since, "held_to": None}
+            tag.held = told | {"actor": hold.actor, "reason": hold.reason}
+
+    def _move(self, event: TagEvent, tag: _Tag, position: int) -> None:
         tag.head, tag.hold, tag.position = event.head, event.hold, position
         if isinstance(event, TagDeleted):
             self._close(event, tag, event.time)
@@ -140,18 +175,41 @@ class Folding:
         if known.top is not None:
             self._entry(name, tag, known.top, stream.deleted)
         named: Row = {"namespace": name[0], "image_stream": name[1], "tag": tag}
+        if known.held:
+            self._rows.add("holds", known.held | {"held_to": stream.deleted})
         deleted = known.ended if known.top is None else stream.deleted
-        self._rows.add("stacks", named | {"entries": known.moves, "deleted": deleted})
+        if known.moves:
+            self._rows.add("stacks", named | {"moves": known.moves, "deleted": deleted})
         head, hold = known.head, known.hold
         if head is None or not head.image or known.position < stream.deleted_at:
             return
         told = {"image": head.image, "pull_spec": head.pull_spec, "generation": head.generation}
         told |= {"since": head.since, "actor": head.actor, "reason": head.reason, "origin": head.origin}
-        held = {"held_since": hold.since, "held_by": hold.actor, "hold_reason": hold.reason} if hold else _FREE
+        held = {"held_since": hold.since if hold else None, **folded_rows.holder(hold)}
         self._rows.add("current_tags", named | told | held | {"moves": known.moves, "position": _made(known)})
 
 
-_FREE = dict.fromkeys(("held_since", "held_by", "hold_reason"))
+class AsOf:
+    """Folds the events up to a moment, for what `tags_as_of` has to answer."""
+
+    def __init__(self, rows: Rows, time: str) -> None:
+        self.time = time
+        self._rows = rows
+        self._folding = Folding(self)
+
+    def see(self, record: Record, event: Event | None) -> None:
+        """Fold the next message."""
+        if event is not None and event.time <= self.time:
+            self._folding.follow(event, record.position)
+
+    def end(self) -> None:
+        """Write the tags as they were."""
+        self._folding.end()
+
+    def add(self, relation: str, row: Row) -> None:
+        """Take a row of the fold."""
+        if relation == "current_tags":
+            self._rows.add("tags_as_of", row)
 
 
 def _made(tag: _Tag) -> int:
@@ -161,23 +219,9 @@ def _made(tag: _Tag) -> int:
 
 def _stream_row(name: Name, stream: _Stream, own: ImageStreamEvent) -> Row:
     told: Row = {"namespace": name[0], "image_stream": name[1], "uid": own.uid, "generation": stream.generation}
-    told |= {"labels": _pairs(own.labels), "annotations": _pairs(own.annotations), "lookup_local": own.lookup_local}
+    told |= {
+        "labels": folded_rows.pairs(own.labels),
+        "annotations": folded_rows.pairs(own.annotations),
+        "lookup_local": own.lookup_local,
+    }
     return told | {"created": own.created, "updated": stream.updated, "deleted": stream.deleted}
-
-
-def _pairs(values: dict[str, str]) -> str:
-    return json.dumps(sorted(values.items()), ensure_ascii=False, separators=(",", ":"))
-
-
-def _event_row(record: Record, event: Event) -> Row:
-    fields = ("time", "origin", "actor", "reason", "cause", "caused_by")
-    told = {field: getattr(event, field) for field in fields}
-    for field in ("namespace", "image_stream", "tag", "image", "previous_image", "pull_spec", "generation"):
-        told[field] = getattr(event, field, None)
-    body = hashlib.md5(record.body, usedforsecurity=False).hexdigest()
-    return {"position": record.position, "type": event.__struct_config__.tag, "body": body} | told
-
-
-def relations() -> Iterator[str]:
-    """Return what is folded, under the names of the contract."""
-    yield from ("events", "current_tags", "tag_history", "image_streams", "images")

@@ -20,7 +20,7 @@ from tagstack.adapters.nats_backup import MessageSource, tags_source
 from tagstack.adapters.nats_streams import EVENTS_STREAM, RESTORING, stream_info
 from tagstack.adapters.nats_subjects import TAGS, event_id, event_subject, tag_events
 from tagstack.adapters.snapshot_file import stamp
-from tagstack.application.folding import Folding, relations
+from tagstack.application.folding import RELATIONS, AsOf, Folding
 from tagstack.application.records import Record
 from tagstack.application.verification import Complaint, Findings, Verification, body_digest
 from tagstack.application.verified import TagSeen
@@ -64,6 +64,33 @@ def address(event: Event) -> tuple[str, str]:
     return subject, f"{subject}/{event.cause}"
 
 
+class Fold:
+    """What a snapshot has to show: the log, folded up to its position."""
+
+    def __init__(self, shown: Comparison, log: str) -> None:
+        """Fold for one snapshot; `log` says when the log was created."""
+        self.shown = shown
+        self._log = log
+        self._folds = (Folding(shown), AsOf(shown, shown.moment))
+        if shown.position == 0:
+            shown.add("checkpoint", {"position": 0, "log": "", "event_id": ""})
+
+    def see(self, record: Record, event: Event | None) -> None:
+        """Fold the next message of the log."""
+        if record.position > self.shown.position:
+            return
+        for fold in self._folds:
+            fold.see(record, event)
+        if record.position == self.shown.position:
+            reached = {"log": self._log, "event_id": record.headers.get("ce-id", "")}
+            self.shown.add("checkpoint", {"position": record.position} | reached)
+
+    def end(self) -> None:
+        """Fold what only the end tells."""
+        for fold in self._folds:
+            fold.end()
+
+
 class Verifier:
     """Collects what is checked and what is wrong with it."""
 
@@ -90,7 +117,7 @@ class Verifier:
             if shown is not None:
                 stack.enter_context(shown)
             await self._read(nc, source, state.last, shown)
-        for relation in relations() if shown is None else ():
+        for relation in RELATIONS if shown is None else ():
             why = f"there is no snapshot {snapshot}" if snapshot else "the snapshot is on another machine"
             self._checked(f"rows of {relation}", why_not=why)
 
@@ -98,18 +125,13 @@ class Verifier:
         if RESTORING in (await stream_info(nc, EVENTS_STREAM))["config"].get("metadata", {}):
             self._findings.add(None, "restore", "the log is half restored: run `tagstack restore` again to finish it")
         verification = Verification(self._findings, address, Once())
-        folding = Folding(shown) if shown is not None else None
+        fold = None if shown is None else Fold(shown, (await stream_info(nc, EVENTS_STREAM))["created"])
         last = max(last, shown.position if shown is not None else 0)
         async for records in source.pages(0, last):
             for record in records:
                 event = verification.see(record)
-                if (
-                    folding is not None
-                    and shown is not None
-                    and event is not None
-                    and record.position <= shown.position
-                ):
-                    folding.see(record, event)
+                if fold is not None:
+                    fold.see(record, event)
             self._progress(verification.position, last)
         if verification.position < last:
             self._findings.add(last, "gap", f"the positions from {verification.position + 1} on are missing")
@@ -118,9 +140,9 @@ class Verifier:
         self._checked("events of the log", verification.events)
         self._checked("image streams", len(verification.streams))
         await self._tags(nc, verification)
-        if folding is not None and shown is not None:
-            folding.end()
-            self._compare(shown)
+        if fold is not None:
+            fold.end()
+            self._compare(fold.shown)
 
     async def _snapshot(self, path: Path | None, last: int) -> Comparison | None:
         """Return the newest snapshot, once it has reached a position, or the last one within a bound."""
@@ -135,10 +157,12 @@ class Verifier:
         return shown
 
     def _compare(self, shown: Comparison) -> None:
-        for relation in relations():
+        for relation in RELATIONS:
             self._checked(f"rows of {relation}", shown.count(relation))
             for position, told in shown.differences(relation):
                 self._findings.add(position, "read models", told)
+        for relation in shown.others(RELATIONS):
+            self._checked(f"rows of {relation}", why_not="what it has to hold only your own folder says")
 
     def backup(self, path: Path) -> None:
         """Check a backup: checksums first, then its events by the rules of the log."""
