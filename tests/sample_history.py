@@ -21,7 +21,7 @@ import msgspec
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
 from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
 from tagstack.adapters.nats_subjects import event_subject
-from tagstack.application.export import RELATIONS
+from tagstack.application.export import COLUMNS, ORDERS, relation_files
 from tagstack.application.followers import Followers, Heard
 from tagstack.application.grants import Grants
 from tagstack.application.handler import CommandHandler, Surroundings
@@ -42,8 +42,7 @@ OCI = "application/vnd.oci.image"
 # what runs on which base: the first version of each program that was built on a newer one
 BASES = {"api": {"1.0": "22.1", "1.3": "22.2", "1.5": "22.3", "2.0": "24.1"}}
 BASES |= {"web": {"1.0": "22.1", "1.3": "22.3", "2.1": "24.1"}, "worker": {"1.0": "22.1", "1.3": "22.2"}}
-EXPORTED = RELATIONS | {"events": ({"data": "data::VARCHAR"}, "position")}
-EXPORTED |= {"holds": ({"held_for": "epoch(held_for)"}, "held_from, namespace, image_stream, tag")}
+EXPORTED = ("events", *ORDERS)
 COMMANDS = {"api": ["/app/serve", "--port=8080"], "web": ["nginx", "-g", "daemon off;"], "worker": ["/app/work"]}
 
 
@@ -247,11 +246,10 @@ def folded(path: Path = Path(":memory:")) -> ReadModelFile:
 def export(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """Write every relation of the read models to a Parquet file of its own, as an export has it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (changed, order) in EXPORTED.items():
-        replaced = ", ".join(f"{expression} AS {column}" for column, expression in changed.items())
-        select = f"SELECT * REPLACE ({replaced}) FROM {name}" if changed else f"FROM {name}"
-        path = folder / f"{name}.parquet"
-        con.execute(f"COPY ({select} ORDER BY {order}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
+    files = {file.path: file.sql for file in relation_files(con.execute(COLUMNS).fetchall(), 0)}
+    files["events.parquet"] = "SELECT * REPLACE (data::VARCHAR AS data) FROM events ORDER BY position"
+    for name, sql in files.items():
+        con.execute(f"COPY ({sql}) TO '{folder / name}' (FORMAT parquet, COMPRESSION zstd)")
 
 
 if __name__ == "__main__":

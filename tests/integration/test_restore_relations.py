@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from tagstack.adapters.nats_server import NatsServer
-from tagstack.application.export import RELATIONS
+from tagstack.application.export import ORDERS
 from tagstack.apps.backup import back_up, restore
 from tests.logs import connected, do_everything, service, shown
 
@@ -43,6 +43,6 @@ def test_every_relation_is_the_same_after_a_restore(nats_url: str, other_url: st
             return before, await shown(client, tmp_path / "two" / "live" / "tagstack.duckdb")
 
     before, after = asyncio.run(scenario())
-    for relation in ("events", *RELATIONS):
+    for relation in ("events", *ORDERS):
         assert rows(after, relation) == rows(before, relation), relation
         assert rows(after, relation) or relation in ("image_layers", "image_manifests"), relation

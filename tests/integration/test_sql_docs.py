@@ -57,7 +57,7 @@ def test_every_relation_column_and_parameter_is_explained(told: duckdb.DuckDBPyC
 
 def test_every_question_is_one_that_the_service_answers(told: duckdb.DuckDBPyConnection) -> None:
     """Each question is a single statement of a kind that strangers may run, and has an answer in the sample."""
-    asked = sql_docs.questions((DOCS / "questions.sql").read_text())
+    asked = sql_docs.questions(DOCS / "questions")
     assert len(asked) >= QUESTIONS_MIN
     for question in asked:
         (statement,) = duckdb.extract_statements(question.sql)

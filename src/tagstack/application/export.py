@@ -40,7 +40,7 @@ WRITTEN = {
 }
 COLUMNS = """
 SELECT table_name, column_name, data_type FROM duckdb_columns()
- WHERE NOT internal AND schema_name = 'main' ORDER BY table_name, column_index"""
+ WHERE NOT internal AND schema_name = 'main' AND database_name <> 'temp' ORDER BY table_name, column_index"""
 DAYS = """
 SELECT strftime(time, '%Y-%m-%d') AS day, count(*)::BIGINT AS events, max(position)::BIGINT AS position
   FROM events GROUP BY ALL ORDER BY ALL"""
@@ -120,7 +120,7 @@ async def export(source: Source, target: Target) -> Exported:
     manifest = target.manifest()
     if manifest is None or manifest.log != log:
         manifest = Manifest(log)
-    wanted = [*_days(await source.rows(DAYS)), *_relations(await source.rows(COLUMNS), position)]
+    wanted = [*_days(await source.rows(DAYS)), *relation_files(await source.rows(COLUMNS), position)]
     written = 0
     for file in wanted:
         if _is_there(file, manifest.files.get(file.path), target):
@@ -136,7 +136,7 @@ async def export(source: Source, target: Target) -> Exported:
     return Exported(position, len(manifest.files), written, rows_now)
 
 
-class _File(msgspec.Struct):
+class File(msgspec.Struct):
     """A file that an export has to hold. `position` is what it reaches, `rows` is set where they are known."""
 
     path: str
@@ -146,22 +146,23 @@ class _File(msgspec.Struct):
     columns: list[str] = []
 
 
-def _is_there(file: _File, known: Written | None, target: Target) -> bool:
+def _is_there(file: File, known: Written | None, target: Target) -> bool:
     if known is None or (known.position, known.columns) != (file.position, file.columns):
         return False
     return file.rows in (None, known.rows) and target.has(file.path, known.bytes)
 
 
-def _days(days: Iterable[tuple[Any, ...]]) -> Iterator[_File]:
+def _days(days: Iterable[tuple[Any, ...]]) -> Iterator[File]:
     for day, events, last in days:
         sql = (
             f"SELECT * REPLACE (data::VARCHAR AS data) FROM events WHERE time >= TIMESTAMP '{day}'"  # noqa: S608
             f" AND time < TIMESTAMP '{day}' + INTERVAL 1 DAY AND position <= {last} ORDER BY position"
         )
-        yield _File(f"events/day={day}/events.parquet", sql, last, events)
+        yield File(f"events/day={day}/events.parquet", sql, last, events)
 
 
-def _relations(described: Iterable[tuple[Any, ...]], position: int) -> Iterator[_File]:
+def relation_files(described: Iterable[tuple[Any, ...]], position: int) -> Iterator[File]:
+    """Return the files of the relations that rows of `COLUMNS` describe, `events` excepted."""
     for relation, group in itertools.groupby(described, key=lambda column: str(column[0])):
         if relation == "events" or relation in BEHIND:
             continue
@@ -169,7 +170,7 @@ def _relations(described: Iterable[tuple[Any, ...]], position: int) -> Iterator[
         selected = ", ".join(f"{WRITTEN.get(kind, '{0}').format(name)} AS {name}" for name, kind in columns)
         sql = f"SELECT {selected} FROM {_quoted(relation)} ORDER BY {ORDERS.get(relation, 'ALL')}"  # noqa: S608
         told = [f"{name} {kind}" for name, kind in columns]
-        yield _File(f"{quote(relation, safe='')}.parquet", sql, position, columns=told)
+        yield File(f"{quote(relation, safe='')}.parquet", sql, position, columns=told)
 
 
 def _quoted(name: str) -> str:
