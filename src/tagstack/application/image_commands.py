@@ -14,7 +14,6 @@ from tagstack.domain.commands import AnnotateImage, RecordImage, SignImage
 from tagstack.domain.errors import AlreadyExists, BadRequest, NotFound, StaleState, Unavailable, UnknownOutcome
 from tagstack.domain.events import EVENT_VERSION, Event, ImageAnnotated, ImageRecorded, ImageSigned
 from tagstack.domain.names import ImageStreamName, split_image
-from tagstack.domain.objects import Image
 
 IMAGE_COMMANDS = (RecordImage, SignImage, AnnotateImage)
 NOWHERE = ImageStreamName("_", "_")
@@ -49,11 +48,10 @@ class ImageHandler:
         raise Unavailable(f"{ATTEMPTS_MAX} attempts met other writers or no answer; what happened is in the log")
 
     async def _record(self, command: RecordImage, request: Request) -> Outcome:
-        image = msgspec.convert(msgspec.to_builtins(command), Image)
         event = ImageRecorded(
             **self._told(request, "mapping"),
-            image=images.image_name(image),
-            data=images.derive(image, image.docker_image_reference),
+            image=images.image_name(command),
+            data=images.derive(command, command.docker_image_reference),
         )
         found = await self._log.last(event)
         if found is not None:

@@ -12,11 +12,9 @@ import msgspec
 
 from tagstack.domain.events import ObjectReference
 from tagstack.domain.objects import (
-    ChildManifest,
     Image,
     ImageStreamSpec,
     ImageStreamStatus,
-    Layer,
     Metadata,
     RollbackTarget,
     StatusTag,
@@ -119,19 +117,11 @@ class DeleteImageStream(Command):
     force: bool = False
 
 
-class RecordImage(Command, tag="Image", forbid_unknown_fields=False):
-    """Record an image on its own, if it is new."""
+class RecordImage(Image, tag_field="kind", tag="Image"):
+    """Record an image on its own, if it is new: OpenShift's Image, and beside it what every command has."""
 
-    docker_image_reference: str = ""
-    docker_image_metadata: dict[str, Any] | None = None
-    docker_image_metadata_version: str = ""
-    docker_image_manifest: str = ""
-    docker_image_manifest_media_type: str = ""
-    docker_image_config: str = ""
-    docker_image_layers: list[Layer] | None = None
-    docker_image_manifests: list[ChildManifest] | None = None
-    docker_image_signatures: list[str] | None = None
-    signatures: list[dict[str, Any]] | None = None
+    api_version: str = "v1"
+    dry_run: bool = False
 
 
 class SignImage(Command, tag="ImageSignature", forbid_unknown_fields=False):

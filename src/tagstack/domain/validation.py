@@ -5,8 +5,6 @@ Beyond OpenShift, whose server accepts any tag name, the names of tags are check
 
 from __future__ import annotations
 
-import msgspec
-
 from tagstack.domain.commands import (
     AnnotateImage,
     AnyCommand,
@@ -23,7 +21,7 @@ from tagstack.domain.commands import (
 from tagstack.domain.errors import BadRequest, Fault, Invalid
 from tagstack.domain.image_validation import image_faults, name_faults, pull_spec_faults, signature_faults
 from tagstack.domain.names import image_stream_faults, namespace_faults, split_tag, tag_faults
-from tagstack.domain.objects import Image, ImageStreamStatus
+from tagstack.domain.objects import ImageStreamStatus
 from tagstack.domain.reference_validation import reference_faults, repository_faults
 from tagstack.domain.times import canonical
 
@@ -52,8 +50,7 @@ def faults(command: AnyCommand, *, internal_registry: str = "") -> list[Fault]:
         case DeleteImageStream():
             return image_stream_faults(command.metadata.name)
         case RecordImage():
-            image = msgspec.convert(msgspec.to_builtins(command), Image)
-            return image_faults(image, internal_registry=internal_registry)
+            return image_faults(command, internal_registry=internal_registry)
         case SignImage():
             return signature_faults(command)
         case AnnotateImage():
