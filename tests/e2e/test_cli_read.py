@@ -130,6 +130,18 @@ def test_diff_of_images_and_tags(push: Push, tagstack: Cli, namespace: str) -> N
     assert tagstack("diff", "app", "app:latest").code == 2
 
 
+def test_a_diff_of_what_never_was(push: Push, tagstack: Cli) -> None:
+    """An image stream that never was is not found, on either side; one that was deleted has a past."""
+    push("app:latest", A)
+    for sides in (("nope@2h", "nope@now"), ("app@now", "nope@now"), ("nope:a", "app:latest")):
+        missing = tagstack("diff", *sides)
+        assert (missing.code, missing.out) == (1, "") and "not found" in missing.err, sides
+    assert tagstack("diff", "app@2h", "app@1h").out.startswith("there were no tags, neither at ")
+    assert tagstack("delete", "is", "app").code == 0
+    assert tagstack("diff", "app@now", "app@now").code == 0
+    assert tagstack("diff", "empty/@2h", "empty/@now").out.startswith("there were no tags")
+
+
 def test_watch_prints_each_change(push: Push, tagstack: Cli, namespace: str) -> None:
     """`watch --snapshot` begins with the last change of every tag that the pattern means."""
     push("app:latest", A, "--reason", "first")

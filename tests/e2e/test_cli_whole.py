@@ -69,6 +69,9 @@ def test_log_shows_events_in_order(up: Up) -> None:
     assert up.json("log", "team/app")[0]["type"] == "image_stream_created"
     assert {row["namespace"] for row in up.json("log", "team")} == {"team"}
     assert [row["position"] for row in up.json("log", "team", "--limit", "1")] == [rows[1]["position"]]
+    for scope, resource in (("team/nope", "imagestreams"), ("team/app:nope", "imagestreamtags")):
+        missing = up.run("log", scope)
+        assert missing.returncode == 1 and f"{resource}.image.openshift.io" in missing.stderr
     table = up.run("log").stdout.splitlines()
     assert table[0].split()[:4] == ["POSITION", "TIME", "TYPE", "SUBJECT"]
     assert any("team/app:latest" in line and "why" in line for line in table)

@@ -134,13 +134,47 @@ def test_rollback_targets(push: Push, tagstack: Cli) -> None:
 
 
 def test_hold_is_told_once(push: Push, tagstack: Cli, namespace: str) -> None:
-    """A hold is told with its position; holding again is unchanged; a delete is refused unless forced."""
+    """A hold is told with its position; holding again tells who holds; a delete is refused unless forced."""
     push("app:latest", A)
-    assert tagstack("hold", "app:latest").out.startswith(f"{namespace}/app:latest held at position")
-    assert tagstack("hold", "app:latest").out == f"{namespace}/app:latest unchanged\n"
+    assert tagstack("release", "app:latest").out == f"{namespace}/app:latest unchanged: it is not held\n"
+    first = tagstack("hold", "app:latest", "--reason", "freeze", "--actor", "bob")
+    assert first.out.startswith(f"{namespace}/app:latest held at position")
+    again = tagstack("hold", "app:latest", "--reason", "mine").out
+    assert again.startswith(f"{namespace}/app:latest unchanged: held by bob since 20") and again.endswith(": freeze\n")
     assert tagstack("delete", "istag", "app:latest").code == 1
     assert tagstack("delete", "istag", "app:latest", "--force").code == 0
     assert tagstack("hold", "app:latest").code == 1
+
+
+def test_a_command_may_expect_what_it_finds(push: Push, tagstack: Cli) -> None:
+    """Every verb on a tag takes the head it expects, image or position; another head is a refusal that tells both."""
+    push("app:latest", A)
+    position = tagstack("history", "app:latest", "-o", "json").json[0]["position"]
+    for verb in (
+        ("tag", f"app@{A}", "app:latest", "--dry-run"),
+        ("tag", "-d", "app:latest", "--dry-run"),
+        ("promote", "app:latest", "app:latest", "--dry-run"),
+        ("rollback", "app:latest", "--stack-position", "1"),
+        ("hold", "app:latest"),
+        ("release", "app:latest"),
+        ("delete", "istag", "app:latest", "--dry-run"),
+    ):
+        other = tagstack(*verb, "--expected-image", B)
+        assert other.code == 1 and f"expectedImage is '{B}', but the tag points at '{A}'" in other.err, verb
+        later = tagstack(*verb, "--expected-position", str(position + 1))
+        assert later.code == 1 and f"expectedPosition is {position + 1}, but" in later.err, verb
+        assert tagstack(*verb, "--expected-image", A, "--expected-position", str(position)).code == 0, verb
+    assert tagstack("tag", "app:latest", "app:new", "--expected-image", "").code == 0
+
+
+def test_what_can_not_be_expected_is_told(push: Push, tagstack: Cli) -> None:
+    """A position below 0, one position of several tags, and a head of an image stream make no sense."""
+    push("app:latest", A)
+    assert tagstack("hold", "app:latest", "--expected-position", "-1").code == 2
+    assert tagstack("tag", "app:latest", "app:a", "app:b", "--expected-position", "1").code == 2
+    assert tagstack("delete", "is", "app", "--expected-image", A).code == 2
+    several = tagstack("tag", "app:latest", "app:a", "app:latest", "--expected-image", "")
+    assert several.code == 1 and "/app:latest: expectedImage is ''" in several.err
 
 
 def test_promote_keeps_the_tag_and_where_it_came_from(push: Push, tagstack: Cli, namespace: str) -> None:

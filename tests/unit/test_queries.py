@@ -150,6 +150,8 @@ def test_the_past_is_told_by_the_log() -> None:
     assert [row["tag"] for row in ask(story, "AsOf", time=at(4))["items"]] == ["a"]
     assert ask(story, "AsOf", "app", time=at(0))["items"] == []
     assert [row["moves"] for row in ask(story, "AsOf", "app", time=at(1))["items"]] == [1]
+    with pytest.raises(NotFound, match='"nope" not found'):
+        ask(story, "AsOf", "nope", time=at(1))
 
 
 def test_a_time_that_is_none_is_a_bad_request() -> None:

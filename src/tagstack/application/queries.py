@@ -96,7 +96,10 @@ class Queries:
             case "ImageStreamLayers":
                 return await self._layers(target)
             case "AsOf":
-                return await self._list(query, [target], self._as_of(query.time))
+                moment = self._as_of(query.time)
+                if not (await self._log.load(target)).position:  # a deleted one still has a past
+                    raise NotFound.of("imagestreams", query.name)
+                return await self._list(query, [target], moment)
             case "Image":
                 return await self._cluster_image(namespace, query.name)
             case "History":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tagstack.adapters.nats_client import ServiceClient
 
 _MOVES = ("namespace", "image_stream", "tag", "change", "previous_image", "image", "actor", "reason")
-MOVES = Relation(_MOVES, (*_MOVES, "since"), "{namespace}/{image_stream}:{tag}")
+MOVES = Relation(_MOVES, (*_MOVES, "since"), "{namespace}/{image_stream}:{tag}", ("actor", "reason"))
 
 Object = dict[str, Any]
 
@@ -71,9 +71,10 @@ def diff(
 
     async def work(client: ServiceClient) -> None:
         if sides[0].of_tags:
-            moved = domain_diff.tags(*[await _tags(client, one) for one in sides])
+            listed = [await _tags(client, one) for one in sides]
+            moved = domain_diff.tags(*listed)
             if not moved and output.format in ("table", "wide"):
-                say("no tag moved")
+                say("no tag moved" if any(listed) else f"there were no tags, neither at {sides[0]} nor at {sides[1]}")
             else:
                 MOVES.print(moved, output.format)
             return
@@ -109,8 +110,10 @@ def side(text: str, namespace: str) -> Side:
 
 
 async def _tags(client: ServiceClient, one: Side) -> list[Object]:
-    rows = await rows_at(client, one.time, one.namespace)
-    return [row for row in rows if one.name in ("", row["image_stream"])]
+    rows = [row for row in await rows_at(client, one.time, one.namespace) if one.name in ("", row["image_stream"])]
+    if not rows and one.name:  # says so where there never was such an image stream
+        await client.items(one.namespace, "AsOf", name=one.name, time=one.time)
+    return rows
 
 
 async def _image(client: ServiceClient, one: Side) -> Object:

@@ -121,4 +121,4 @@ def _print(kind: str, found: list[Object], form: str, *, single: bool, namespace
     else:
         listing, wide = LISTINGS[kind], form == "wide"
         rows = (listing.row(one, wide=wide, namespaced=namespaced) for one in found)
-        table(listing.head(wide=wide, namespaced=namespaced), rows)
+        table(listing.head(wide=wide, namespaced=namespaced), rows, wide=wide)

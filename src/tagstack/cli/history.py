@@ -24,10 +24,10 @@ _EVENT_WIDE = (*_EVENT, "previous_image", "pull_spec", "generation", "origin", "
 _CURRENT = ("namespace", "image_stream", "tag", "image", "since", "actor", "reason", "held_by")
 _CURRENT_WIDE = (*_CURRENT, "hold_reason", "held_since", "origin", "pull_spec", "generation", "moves", "position")
 
-TAG_HISTORY = Relation(_ENTRY, _ENTRY_WIDE, _TAG + "@{image}")
-TAGS_HISTORY = Relation(("tag", *_ENTRY), ("tag", *_ENTRY_WIDE), _TAG + "@{image}")
-EVENTS = Relation(_EVENT, _EVENT_WIDE, "{position}")
-TAGS = Relation(_CURRENT, _CURRENT_WIDE, _TAG)
+TAG_HISTORY = Relation(_ENTRY, _ENTRY_WIDE, _TAG + "@{image}", ("valid_to", "origin"))
+TAGS_HISTORY = Relation(("tag", *_ENTRY), ("tag", *_ENTRY_WIDE), _TAG + "@{image}", ("valid_to", "origin"))
+EVENTS = Relation(_EVENT, _EVENT_WIDE, "{position}", ("image", "type"))
+TAGS = Relation(_CURRENT, _CURRENT_WIDE, _TAG, ("held_by", "actor"))
 
 _OF_IMAGE_STREAM = "FROM tag_history WHERE namespace = $1 AND image_stream = $2 ORDER BY tag, stack_position"
 
@@ -136,10 +136,14 @@ def log(
 
     async def work(client: ServiceClient) -> None:
         from tagstack.cli.asking import rows_of
+        from tagstack.domain.errors import NotFound
 
-        printer = EVENTS.printer(output.format)
+        printer, count = EVENTS.printer(output.format), 0
         async for row in rows_of(client, sql, params):
             printer.add(row if output.format in ("json", "yaml") else row | _shown(row))
+            count += 1
+        if not count and len(params) > 1:
+            raise NotFound.of("imagestreamtags" if params[2:] else "imagestreams", ":".join(params[1:]))
         printer.end()
 
     return session.run(project, work)

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from tagstack.cli import references, session
 from tagstack.cli.failures import UsageError
-from tagstack.cli.options import Flag, Output, Project, Writing
+from tagstack.cli.options import Flag, Output, Project, TagWriting
 from tagstack.cli.sending import metadata, send, tell
 from tagstack.domain.names import TagName
 
@@ -49,7 +49,7 @@ def promote(
     /,
     *,
     project: Project = Project(),  # noqa: B008  frozen
-    writing: Writing = Writing(),  # noqa: B008
+    writing: TagWriting = TagWriting(),  # noqa: B008
     output: Output = Output(),  # noqa: B008
 ) -> int:
     """Copy a tag's image to another tag and keep where it came from, when, and by whom.
@@ -76,7 +76,7 @@ def rollback(
     target: Target = Target(),
     no_hold: Annotated[bool, Flag] = False,
     project: Project = Project(),  # noqa: B008
-    writing: Writing = Writing(),  # noqa: B008
+    writing: TagWriting = TagWriting(),  # noqa: B008
     output: Output = Output(),  # noqa: B008
 ) -> int:
     """Point a tag at an earlier image again, and hold it there.
@@ -101,7 +101,7 @@ def hold(
     /,
     *,
     project: Project = Project(),  # noqa: B008  frozen
-    writing: Writing = Writing(),  # noqa: B008
+    writing: TagWriting = TagWriting(),  # noqa: B008
     output: Output = Output(),  # noqa: B008
 ) -> int:
     """Let nothing but a rollback or a release move a tag; what arrives meanwhile is kept as withheld.
@@ -120,7 +120,7 @@ def release(
     *,
     advance: Annotated[bool, Flag] = False,
     project: Project = Project(),  # noqa: B008  frozen
-    writing: Writing = Writing(),  # noqa: B008
+    writing: TagWriting = TagWriting(),  # noqa: B008
     output: Output = Output(),  # noqa: B008
 ) -> int:
     """End a hold.
@@ -136,10 +136,11 @@ def release(
     return _send("ReleaseTag", name, {"advance": True} if advance else {}, (project, writing, output))
 
 
-def _send(kind: str, name: TagName, body: dict[str, Any], shared: tuple[Project, Writing, Output]) -> int:
+def _send(kind: str, name: TagName, body: dict[str, Any], shared: tuple[Project, TagWriting, Output]) -> int:
     project, writing, output = shared
     stream = name.image_stream
     document = {"kind": kind, "metadata": metadata(f"{stream.name}:{name.tag}", stream.namespace)} | body
+    document |= writing.expected
 
     async def work(client: Any) -> int:
         return await tell(client, [await send(client, document, stream.namespace, writing)], output.format)

@@ -68,6 +68,27 @@ class Writing:
 
 @Parameter(name="*", group=COMMON)
 @dataclass(frozen=True, kw_only=True)
+class TagWriting(Writing):
+    """What goes with every command on a tag."""
+
+    expected_image: Annotated[
+        str | None, Parameter(help='only if the tag points at this image now (whole name; "": at none)')
+    ] = None
+    expected_position: Annotated[
+        int | None, Parameter(help="only if the event at this log position made its head (0: it has none)")
+    ] = None
+
+    @property
+    def expected(self) -> dict[str, str | int]:
+        """Return what the commands expect to find. Raises UsageError for a position below 0."""
+        if self.expected_position is not None and self.expected_position < 0:
+            raise UsageError(f"--expected-position must be at least 0, got {self.expected_position}")
+        given = {"expectedImage": self.expected_image, "expectedPosition": self.expected_position}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@Parameter(name="*", group=COMMON)
+@dataclass(frozen=True, kw_only=True)
 class Output:
     """How to print."""
 

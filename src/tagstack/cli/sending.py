@@ -9,7 +9,7 @@ import msgspec
 
 from tagstack.cli.failures import DONE, code_of, complain, lines_of
 from tagstack.cli.options import Writing
-from tagstack.cli.output import print_object, say, short
+from tagstack.cli.output import print_object, say, seconds, short
 from tagstack.domain.names import ImageStreamName, image_stream_faults, namespace_faults
 
 if TYPE_CHECKING:
@@ -112,8 +112,9 @@ async def tell(client: ServiceClient, sent: Sequence[Sent], form: str) -> int:
     for one in sent:
         if one.status.get("status") != "Success":
             code = code or code_of(one.status)
+            where = one.where or (f"{one.subject}: " if len(sent) > 1 else "")
             for line in lines_of(one.status):
-                complain(f"{one.where}{line}")
+                complain(f"{where}{line}")
         elif form == "name":
             say(f"{_resource(one)}.image.openshift.io/{one.subject.partition('/')[2] or one.subject}")
         elif form not in ("json", "yaml"):
@@ -140,7 +141,7 @@ async def _lines(client: ServiceClient, one: Sent) -> list[str]:
             lines[-1] += ", held"
         return lines
     if not details.get("changed"):
-        return [f"{one.subject} unchanged{at if dry else ''}"]
+        return [f"{one.subject} unchanged{await _why_unchanged(client, one)}{at if dry else ''}"]
     return [f"{one.subject} {'would be ' if dry else ''}{_done(one.document)}{at}"]
 
 
@@ -157,15 +158,31 @@ def _move(target: ImageStreamName, move: dict[str, Any], dry: bool) -> str:
 
 async def _holder(client: ServiceClient, one: Sent) -> str:
     """Return who holds the tag, where that can be asked."""
+    hold = await _hold_of(client, one)
+    why = f" ({hold['reason']})" if hold.get("reason") else ""
+    return f" by {hold['actor']}{why}" if hold.get("actor") else ""
+
+
+async def _why_unchanged(client: ServiceClient, one: Sent) -> str:
+    """Return what a hold has to do with it that there was nothing to do."""
+    kind = one.document.get("kind")
+    if kind == "ReleaseTag":
+        return ": it is not held"
+    hold = await _hold_of(client, one) if kind in ("HoldTag", "RollbackTag") else {}
+    if not hold.get("actor"):
+        return ""
+    why = f": {hold['reason']}" if hold.get("reason") else ""
+    return f": held by {hold['actor']} since {seconds(hold['since'])}{why}"
+
+
+async def _hold_of(client: ServiceClient, one: Sent) -> dict[str, Any]:
     from tagstack.domain.errors import TagstackError
 
     try:
-        found = await client.query(one.target.namespace, "ImageStreamTag", one.subject.partition("/")[2])
+        found = await client.query(one.target.namespace, "ImageTag", one.subject.partition("/")[2])
     except TagstackError:
-        return ""
-    hold = found.get("hold") or {}
-    why = f" ({hold['reason']})" if hold.get("reason") else ""
-    return f" by {hold['actor']}{why}" if hold.get("actor") else ""
+        return {}
+    return found.get("hold") or {}
 
 
 def _done(document: Document) -> str:

@@ -10,10 +10,14 @@ import sys
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from tagstack.adapters.nats_sql_client import Column, Question, SqlAnswer
+from tagstack.cli.fitting import Narrow
 from tagstack.cli.tables import JsonRows, Table
 
 if TYPE_CHECKING:
     from tagstack.adapters.nats_client import ServiceClient
+
+
+VALUE_WIDTH_MIN = 20  # where a terminal has not even that for each column, every value has a line of its own
 
 
 class _Rows(Protocol):
@@ -70,7 +74,9 @@ def _csv_value(value: Any) -> Any:
 def _printer(form: str, columns: list[Column]) -> _Rows:
     if form == "json":
         return _JsonAnswer(columns)
-    return _CsvAnswer(columns) if form == "csv" else Table([column.name for column in columns], null="NULL")
+    if form == "csv":
+        return _CsvAnswer(columns)
+    return Table([column.name for column in columns], null="NULL", narrow=Narrow(least=VALUE_WIDTH_MIN, records=True))
 
 
 async def answer(client: ServiceClient, statement: str, min_position: int, form: str) -> int:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
+from tagstack.cli.fitting import GAP, NARROW_GAP, Narrow, Plan, cut, plan, terminal_width
 from tagstack.cli.output import NOTHING, cell, plain, print_yaml, say, seconds, short
 
 ROWS_MEASURED_MAX = 1_000  # a table's columns are as wide as its first rows need
@@ -16,6 +17,9 @@ Row = dict[str, Any]
 
 _IMAGES = ("image", "previous_image", "bad_image")
 _TIMES = ("time", "valid_from", "valid_to", "since", "held_since", "deleted")
+
+_SHORT_HEADS = {"STACK POSITION": "#"}  # as in `REF@#2`
+_IMAGE_WIDTH_MIN, _TIME_WIDTH = 15, 20  # 7 digits of a digest are enough to tell images apart
 
 
 class Printer(Protocol):
@@ -31,13 +35,15 @@ class Printer(Protocol):
 
 
 class Table:
-    """A table whose columns are as wide as the first rows need."""
+    """A table whose columns are as wide as the first rows need, or as a terminal allows where `narrow` is given."""
 
-    def __init__(self, columns: Sequence[str], *, null: str = NOTHING) -> None:
+    def __init__(self, columns: Sequence[str], *, null: str = NOTHING, narrow: Narrow | None = None) -> None:
         self._columns = columns
         self._null = null
+        self._narrow = narrow
         self._first: list[list[str]] | None = []
         self._widths: list[int] = []
+        self._plan: Plan | None = None
         self.count = 0
 
     def add(self, values: Iterable[Any]) -> None:
@@ -58,23 +64,47 @@ class Table:
 
     def _measured(self) -> None:
         first, self._first = self._first or [], None
-        columns = zip(self._columns, *first, strict=True)
-        self._widths = [min(CELL_WIDTH_MAX, max(map(len, values))) for values in columns]
-        say(self._line(self._columns), style="bold")
-        for row in first:
-            self._write(row)
+        cells = [max(map(len, values), default=0) for values in zip(*first, strict=True)] or [0] * len(self._columns)
+        width = terminal_width() if self._narrow else 0
+        if self._narrow and width:
+            self._plan = plan(self._columns, cells, width, self._narrow)
+        heads = self._columns if self._plan is None else self._plan.heads
+        if self._plan is None:
+            natural = zip(self._columns, cells, strict=True)
+            self._widths = [min(CELL_WIDTH_MAX, max(len(head), wide)) for head, wide in natural]
+        if not self._in_records:
+            say(self._line(heads), style="bold")
+        for number, row in enumerate(first, 1):
+            self._write(row, number)
 
-    def _write(self, row: Sequence[str]) -> None:
-        sys.stdout.write(self._line(row) + "\n")
+    @property
+    def _in_records(self) -> bool:
+        return self._plan is not None and not self._plan.fits and self._narrow is not None and self._narrow.records
+
+    def _write(self, row: Sequence[str], number: int = 0) -> None:
+        if self._in_records:
+            self._record(row, number or self.count)
+            return
+        shown = row if self._plan is None else [row[index] for index in self._plan.columns]
+        sys.stdout.write(self._line(shown) + "\n")
+
+    def _record(self, row: Sequence[str], number: int) -> None:
+        say(f"-- {number}", style="dim")
+        width = max(map(len, self._columns))
+        for head, value in zip(self._columns, row, strict=True):
+            sys.stdout.write(f"{head.ljust(width)}   {value}".rstrip() + "\n")
 
     def _line(self, row: Sequence[str]) -> str:
-        cells = (value.ljust(width) for value, width in zip(row, self._widths, strict=True))
-        return "   ".join(cells).rstrip()
+        if self._plan is None:
+            cells = (value.ljust(width) for value, width in zip(row, self._widths, strict=True))
+            return (" " * GAP).join(cells).rstrip()
+        cells = (cut(value, width).ljust(width) for value, width in zip(row, self._plan.widths, strict=True))
+        return (" " * NARROW_GAP).join(cells).rstrip()
 
 
-def table(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Print a table at once."""
-    printer = Table(columns)
+def table(columns: Sequence[str], rows: Iterable[Iterable[Any]], *, wide: bool = False) -> None:
+    """Print a table at once, fitted to a terminal unless it is to be wide."""
+    printer = Table(columns, narrow=None if wide else Narrow())
     for row in rows:
         printer.add(row)
     printer.end()
@@ -123,9 +153,11 @@ class _NameRows:
 class _TableRows:
     """A table of some columns, worded for people."""
 
-    def __init__(self, columns: Sequence[str], *, wide: bool) -> None:
+    def __init__(self, columns: Sequence[str], spare: Sequence[str], *, wide: bool) -> None:
         self._columns, self._wide = columns, wide
-        self._table = Table([column.upper().replace("_", " ") for column in columns])
+        floors = dict.fromkeys(map(_head, _IMAGES), _IMAGE_WIDTH_MIN) | dict.fromkeys(map(_head, _TIMES), _TIME_WIDTH)
+        narrow = Narrow(tuple(map(_head, spare)), _SHORT_HEADS, floors)
+        self._table = Table([*map(_head, columns)], narrow=None if wide else narrow)
 
     def add(self, row: Row) -> None:
         self._table.add(_shown(row, column, wide=self._wide) for column in self._columns)
@@ -134,14 +166,18 @@ class _TableRows:
         self._table.end()
 
 
+def _head(column: str) -> str:
+    return column.upper().replace("_", " ")
+
+
 class Relation:
     """How the rows of a relation are printed. `columns` make the table, `wide` the wide one.
 
-    `name` is a format string over a row.
+    `name` is a format string over a row; `spare` are the columns that a narrow terminal does not show.
     """
 
-    def __init__(self, columns: Sequence[str], wide: Sequence[str], name: str) -> None:
-        self._columns, self._wide, self._name = columns, wide, name
+    def __init__(self, columns: Sequence[str], wide: Sequence[str], name: str, spare: Sequence[str] = ()) -> None:
+        self._columns, self._wide, self._name, self._spare = columns, wide, name, spare
 
     def printer(self, form: str) -> Printer:
         """Return what prints rows in a format; JSON and YAML have every column."""
@@ -153,7 +189,7 @@ class Relation:
             case "name":
                 return _NameRows(self._name)
         wide = form == "wide"
-        return _TableRows(self._wide if wide else self._columns, wide=wide)
+        return _TableRows(self._wide if wide else self._columns, self._spare, wide=wide)
 
     def print(self, rows: Iterable[Row], form: str) -> None:
         """Print rows at once."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from tagstack.cli import session
-from tagstack.cli.delete import document_of
+from tagstack.cli.delete import check_one_position, document_of
 from tagstack.cli.failures import UsageError
-from tagstack.cli.options import Flag, Output, Project, Writing
+from tagstack.cli.options import Flag, Output, Project, TagWriting
 from tagstack.cli.sending import send, tell
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def tag(
     delete: Annotated[bool, Flag, Parameter(name=["--delete", "-d"])] = False,
     tagging: Tagging = Tagging(),
     project: Project = Project(),  # noqa: B008
-    writing: Writing = Writing(),  # noqa: B008
+    writing: TagWriting = TagWriting(),  # noqa: B008
     output: Output = Output(),  # noqa: B008
 ) -> int:
     """Point tags at an image, at another tag, or delete them: SRC DST..., or -d DST...
@@ -67,6 +67,7 @@ def tag(
         delete the tags instead
     """
     namespace = project.default_namespace
+    check_one_position(writing, refs if delete else refs[1:])
     if delete:
         documents = _deletes(refs, namespace, tagging)
         return session.run(project, lambda client: _send_all(client, documents, writing, output.format))
@@ -108,8 +109,9 @@ def _understood(
         raise UsageError(str(error)) from error
 
 
-async def _send_all(client: ServiceClient, documents: list[dict[str, Any]], writing: Writing, form: str) -> int:
-    return await tell(client, [await send(client, document, "", writing) for document in documents], form)
+async def _send_all(client: ServiceClient, documents: list[dict[str, Any]], writing: TagWriting, form: str) -> int:
+    sent = [await send(client, document | writing.expected, "", writing) for document in documents]
+    return await tell(client, sent, form)
 
 
 def _deletes(refs: tuple[str, ...], namespace: str, tagging: Tagging) -> list[dict[str, Any]]:
