@@ -133,8 +133,15 @@ def test_a_move_made_while_no_worker_ran_reaches_the_follower_once(
         async with worker(nats_url) as client:
             await ask(client, "dev.app", mapping("app", 1))
             await ask(client, "prod.app", following("app", "dev", "app:latest"))
-            monkeypatch.setattr(Followers, "_move", _too_late)
+            heard = asyncio.Event()
+
+            async def die(*_: object) -> None:
+                heard.set()
+                raise Unavailable("dying")
+
+            monkeypatch.setattr(Followers, "_move", die)
             await ask(client, "dev.app", mapping("app", 2))
+            await heard.wait()
         monkeypatch.undo()
         for _ in range(3):
             async with worker(nats_url) as client:
@@ -142,11 +149,6 @@ def test_a_move_made_while_no_worker_ran_reaches_the_follower_once(
                 assert [row["image"] for row in rows] == [digest(2), digest(1)]
 
     asyncio.run(scenario())
-
-
-async def _too_late(*_: object) -> None:
-    """Fail as a worker does that is about to die."""
-    raise Unavailable("dying")
 
 
 def test_a_move_that_is_heard_again_moves_nothing(nats_url: str) -> None:

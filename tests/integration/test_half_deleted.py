@@ -83,9 +83,11 @@ def test_it_is_gone_at_once_in_sql(nats_url: str) -> None:
 
     async def scenario() -> None:
         async with half_deleted(nats_url) as client:
-            messages = await (await DirectGet(client).start()).read(">")
+            stored = await (await DirectGet(client).start()).read(">")
+            messages = [LogMessage(each.position, each.subject, each.body, each.headers["ce-id"]) for each in stored]
             models = ReadModelFile(Path(":memory:"), MODELS, FileOptions(threads=1))
-            models.fold([LogMessage(m.position, m.subject, m.body, m.headers["ce-id"]) for m in messages], "log")
+            for batch in (messages[: -2 * TOGETHER], messages[-2 * TOGETHER :]):
+                models.fold(batch, "log")
             for relation in ("current_tags", f"tags_as_of('{now()}')"):
                 assert models.connection.execute(f"FROM {relation}").fetchall() == []
             told = models.connection.execute("SELECT count(*), count(deleted) FROM tag_history").fetchall()
