@@ -216,6 +216,6 @@ def _read(msg: Msg) -> tuple[int, Heard | None]:
     position = msg.metadata.sequence.stream
     try:
         return position, _decoder.decode(msg.data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _log.error("followers: the event at position %s can't be read: %s", position, error)
         return position, None
