@@ -28,7 +28,7 @@ def impatient(monkeypatch: Any) -> None:
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
-@pytest.mark.parametrize("marker", [b"tagstack.events.", b"tagstack.images.", b"Nats-Batch-Commit"])
+@pytest.mark.parametrize("marker", [b"PUB tagstack.events.", b"PUB tagstack.images.", b"Nats-Batch-Commit"])
 def test_a_lost_ack_is_looked_up_in_the_log(nats_url: str, marker: bytes, repeatable: bool) -> None:
     """An append that was stored but not acknowledged is found: one event, and the answer it should have had."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -15,7 +15,7 @@ from nats.aio.client import Client
 
 from tagstack.adapters.nats_append import Appender, Message
 from tagstack.adapters.nats_log import NatsLog
-from tagstack.adapters.nats_streams import declare
+from tagstack.adapters.nats_streams import declare, settled
 from tagstack.adapters.nats_transport import PlainTransport
 from tagstack.application.grants import Grants
 from tagstack.application.handler import CommandHandler, Surroundings
@@ -202,6 +202,42 @@ def test_a_delete_of_many_tags_is_answered_the_same_when_repeated(nats_url: str)
                 assert len(done["details"]["moves"]) == 1_000
             async with worker(nats_url):
                 assert await ask(client, "prod.api", delete, {"Tagstack-Command-Id": "d"}) == done
+
+    run(scenario)
+
+
+class Cut(PlainTransport):
+    """A connection whose owner dies after so many messages."""
+
+    messages_max = 0
+
+    async def publish(
+        self, subject: str, body: bytes, reply: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send a message, until the end."""
+        if self.messages_max == 0:
+            raise Unavailable("died")
+        self.messages_max -= 1
+        await super().publish(subject, body, reply, headers)
+
+
+def test_events_of_one_command_are_stored_as_a_whole_or_not_at_all(nats_url: str) -> None:
+    """A worker dies after each number of the command's messages: nothing of it is in the log; then it is once."""
+
+    async def scenario() -> None:
+        async with client_of(nats_url) as client:
+            await declare(client)
+            command = request(image_stream_of(range(4)), "whole")
+            for sent in range(5):
+                cut = Cut(client)
+                cut.messages_max = sent
+                dying = CommandHandler(await NatsLog(client, cut).start(), Surroundings(now, lambda: "u", Grants()))
+                with pytest.raises(Unavailable):
+                    await dying.handle(command)
+                await settled(client)
+                assert await log_of(client) == []
+            await (await handler_of(client, now)).handle(command)
+            assert [event.body["number"] for event in await log_of(client)] == [1, 2, 3, 4, 5]
 
     run(scenario)
 

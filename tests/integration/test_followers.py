@@ -9,17 +9,23 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import nats
+import pytest
 from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
 
+from tagstack.adapters.nats_followers import CONSUMER
 from tagstack.adapters.nats_log import NatsLog
+from tagstack.adapters.nats_streams import EVENTS_STREAM
+from tagstack.application.followers import Followers
 from tagstack.apps.commands import CommandsPart
 from tagstack.apps.settings import Settings
 from tagstack.domain.changes import Context
 from tagstack.domain.decider import decide
+from tagstack.domain.errors import Unavailable
 from tagstack.domain.lookups import Facts, Source
 from tagstack.domain.names import ImageStreamName, TagName
 from tagstack.domain.wire import read_command
+from tests.examples_nats import client_of as nats_client
 
 WAIT_S = 15.0
 Json = dict[str, Any]
@@ -118,20 +124,59 @@ def test_a_tag_that_begins_to_follow_catches_up_in_the_name_of_who_moved_its_sou
     asyncio.run(scenario())
 
 
-def test_a_move_made_while_no_worker_ran_reaches_the_follower_once(nats_url: str) -> None:
-    """A source that moved just before the worker died is heard again by the next one; the follower moves once."""
+def test_a_move_made_while_no_worker_ran_reaches_the_follower_once(
+    nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker heard and could not follow to its end before it died is heard again; the follower moves once."""
 
     async def scenario() -> None:
         async with worker(nats_url) as client:
             await ask(client, "dev.app", mapping("app", 1))
             await ask(client, "prod.app", following("app", "dev", "app:latest"))
+            heard = asyncio.Event()
+
+            async def die(*_: object) -> None:
+                heard.set()
+                raise Unavailable("dying")
+
+            monkeypatch.setattr(Followers, "_move", die)
             await ask(client, "dev.app", mapping("app", 2))
+            await heard.wait()
+        monkeypatch.undo()
         for _ in range(3):
             async with worker(nats_url) as client:
                 rows = await until(client, "prod", "app:latest", lambda rows: rows[0]["image"] == digest(2))
                 assert [row["image"] for row in rows] == [digest(2), digest(1)]
 
     asyncio.run(scenario())
+
+
+def test_a_move_that_is_heard_again_moves_nothing(nats_url: str) -> None:
+    """A worker that hears the whole log anew leaves a follower alone that was moved by hand since it followed."""
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            await ask(client, "dev.app", mapping("app", 1))
+            await ask(client, "prod.app", following("app", "dev", "app:latest"))
+            await ask(client, "dev.app", mapping("app", 2))
+            await until(client, "prod", "app:latest", lambda rows: rows[0]["image"] == digest(2))
+            await ask(client, "prod.app", mapping("app", 9))
+        async with nats_client(nats_url) as client:
+            await client.jetstream().delete_consumer(EVENTS_STREAM, CONSUMER)
+        async with worker(nats_url) as client:
+            await all_heard(client)
+            rows = await history(client, "prod", "app:latest")
+            assert [row["image"] for row in rows] == [digest(9), digest(2), digest(1)]
+
+    asyncio.run(scenario())
+
+
+async def all_heard(client: Client) -> None:
+    """Return when every move so far was followed: followers are moved in the order of the log."""
+    await ask(client, "c.end", mapping("end", 1))
+    await ask(client, "d.end", following("end", "c", "end:latest"))
+    await ask(client, "c.end", mapping("end", 2))
+    await until(client, "d", "end:latest", lambda rows: len(rows) == 2)
 
 
 def test_a_chain_of_followers_shows_its_causes(nats_url: str) -> None:
@@ -178,11 +223,7 @@ def test_a_circle_configured_at_the_same_moment_ends(nats_url: str) -> None:
                 await ask(client, f"{here}.app", mapping("app", 1))
                 await configure_unseen(log, here, there)
             await asyncio.gather(ask(client, "a.app", mapping("app", 2)), ask(client, "b.app", mapping("app", 3)))
-            await ask(client, "c.end", mapping("end", 1))
-            await ask(client, "d.end", following("end", "c", "end:latest"))
-            await ask(client, "c.end", mapping("end", 2))
-            # followers are moved in the order of the log: when this one has moved, the circle has ended
-            await until(client, "d", "end:latest", lambda rows: len(rows) == 2)
+            await all_heard(client)
             a, b = await history(client, "a", "app:latest"), await history(client, "b", "app:latest")
             assert a[0]["image"] == b[0]["image"]
             assert len(a) + len(b) <= 6

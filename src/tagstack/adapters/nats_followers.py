@@ -20,7 +20,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, settled
 from tagstack.adapters.nats_subjects import EVENTS
 from tagstack.application.followers import Followers, Heard
-from tagstack.domain.errors import TagstackError, Unavailable
+from tagstack.domain.errors import TagstackError, Unavailable, UnreadableEvent
 
 CONSUMER = "tagstack-followers"
 GROUP = "followers"
@@ -179,13 +179,13 @@ class FollowerFeed:
         await self._finish()
 
     async def _hear(self, msg: Msg) -> None:
-        position = msg.metadata.sequence.stream
-        try:
-            event = _decoder.decode(msg.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            _log.error("followers: the event at position %s can't be read: %s", position, error)
+        position, event = _read(msg)
+        if event is None:
             return
-        await self._followers.hear(position, event)
+        try:
+            await self._followers.hear(position, event)
+        except UnreadableEvent as error:
+            _log.error("followers: what the event at position %s is about is left alone: %s", position, error)
 
     async def _learn(self) -> None:
         """Learn from the last event of every tag who follows whom."""
@@ -203,7 +203,19 @@ class FollowerFeed:
             while pending:
                 fetched = await subscription.fetch(BATCH_MESSAGES_MAX, timeout=LEARN_TIMEOUT_S)
                 for msg in fetched:
-                    self._followers.learn(msg.metadata.sequence.stream, _decoder.decode(msg.data))
+                    position, event = _read(msg)
+                    if event is not None:
+                        self._followers.learn(position, event)
                 pending = fetched[-1].metadata.num_pending
         finally:
             await subscription.unsubscribe()
+
+
+def _read(msg: Msg) -> tuple[int, Heard | None]:
+    """Return a message's position, and what it says; None where it is no event."""
+    position = msg.metadata.sequence.stream
+    try:
+        return position, _decoder.decode(msg.data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _log.error("followers: the event at position %s can't be read: %s", position, error)
+        return position, None

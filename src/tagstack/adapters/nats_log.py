@@ -35,7 +35,7 @@ from tagstack.adapters.nats_subjects import (
 from tagstack.adapters.nats_trace import trace_headers
 from tagstack.adapters.nats_transport import PlainTransport, Transport
 from tagstack.application.ports import Stored
-from tagstack.domain.errors import TagstackError, Unavailable
+from tagstack.domain.errors import Unavailable, UnreadableEvent
 from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
 from tagstack.domain.image_stream import ImageStream, load
 from tagstack.domain.names import ImageStreamName, TagName
@@ -46,10 +46,6 @@ CE_SOURCE = "/tagstack"
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
-
-
-class UnreadableEvent(TagstackError):
-    """A stored event breaks the rules of the log; it stops only what needs it."""
 
 
 def encode(event: Event) -> bytes:

@@ -14,7 +14,7 @@ import msgspec
 
 from tagstack.application.ports import Log, Request
 from tagstack.application.replies import Outcome
-from tagstack.domain.errors import Refused, TagstackError
+from tagstack.domain.errors import Refused, TagstackError, UnreadableEvent
 from tagstack.domain.events import Head, TagEvent, TagSpec
 from tagstack.domain.following import HOPS_MAX, FollowTag, command_id, followed
 from tagstack.domain.names import ImageStreamName, TagName
@@ -36,6 +36,7 @@ class Heard(msgspec.Struct, rename="camel"):
     actor: str
     reason: str = ""
     time: str = ""
+    cause: str = ""
     caused_by: int | None = None
     spec: TagSpec | None = None
 
@@ -43,6 +44,20 @@ class Heard(msgspec.Struct, rename="camel"):
     def name(self) -> TagName:
         """Return the tag."""
         return TagName(ImageStreamName(self.namespace, self.image_stream), self.tag)
+
+
+class Because(msgspec.Struct, frozen=True):
+    """Why a follower moves: an event of its source, at `position`, or that it began to follow.
+
+    In the second case `head` is where its source points, `since` the position at which it began, and
+    `configured_by` the id of the command that said so.
+    """
+
+    position: int
+    event: Heard
+    since: int
+    head: Head | None = None
+    configured_by: str = ""
 
 
 class Followers:
@@ -82,11 +97,11 @@ class Followers:
         name = event.name
         if event.type == "image_tagged":
             for follower in sorted(self._followers_of.get(name, ())):
-                await self._move(follower, name, position, event)
+                await self._move(follower, name, Because(position, event, position))
         elif event.type == "tag_configured" and (source := followed(event.spec, name.image_stream)):
-            await self._catch_up(name, source)
+            await self._catch_up(source, position, event)
 
-    async def _catch_up(self, follower: TagName, source: TagName) -> None:
+    async def _catch_up(self, source: TagName, position: int, configured: Heard) -> None:
         """Move a tag that has begun to follow: its source may have moved before anyone knew of it."""
         stored = await self._log.tag_event(source)
         if stored is not None and (head := stored[1].head) is not None:
@@ -100,20 +115,18 @@ class Followers:
                 time=head.since,
                 caused_by=head.caused_by,
             )
-            await self._move(follower, source, head.position or stored[0], moved, head)
+            because = Because(head.position or stored[0], moved, position, head, configured.cause)
+            await self._move(configured.name, source, because)
 
-    async def _move(
-        self, follower: TagName, source: TagName, position: int, event: Heard, head: Head | None = None
-    ) -> None:
-        """Move a follower to `head`, else to its source's newest; what moves the source later is heard later."""
+    async def _move(self, follower: TagName, source: TagName, because: Because) -> None:
+        """Move a follower to its source's head; what moves the source later is heard later."""
         while True:
             try:
-                done = await self._follow(
-                    await self._command(follower, source, event, head), _request(follower, position, event)
-                )
+                command = await self._command(follower, source, because)
+                done = await self._follow(command, _request(follower, because.position, because.event))
                 self.moved += done.changed
                 return
-            except Refused as error:
+            except (Refused, UnreadableEvent) as error:
                 self.refused += 1
                 _log.warning("%s does not follow %s: %s", follower, source, error)
                 return
@@ -121,11 +134,13 @@ class Followers:
                 _log.warning("%s follows %s: %s; trying again", follower, source, error)
                 await asyncio.sleep(RETRY_WAIT_S)
 
-    async def _command(self, follower: TagName, source: TagName, event: Heard, head: Head | None) -> FollowTag:
+    async def _command(self, follower: TagName, source: TagName, because: Because) -> FollowTag:
+        head = because.head
         if head is None:
             stored = await self._log.tag_event(source)
             head = stored[1].head if stored else None
-        return FollowTag(follower.tag, source, head, await self._chain(source, event.caused_by))
+        chain = await self._chain(source, because.event.caused_by)
+        return FollowTag(follower.tag, source, head, chain, because.since, because.configured_by)
 
     async def _chain(self, source: TagName, caused_by: int | None) -> tuple[TagName, ...]:
         """Return the tags whose moves led to the source's, newest first."""

@@ -14,7 +14,8 @@ TagstackError
 │   └── Timeout            504  a limit on time ran out
 ├── Unavailable            503  the log did not answer; nothing is known to have happened
 ├── StaleState             another writer was faster; reload and decide again
-└── UnknownOutcome         no ack, or one that says `duplicate`; reload and look for the command
+├── UnknownOutcome         no ack, or one that says `duplicate`; reload and look for the command
+└── UnreadableEvent        what the log has at a position is no event; it stops only what needs it
 """
 
 from __future__ import annotations
@@ -171,3 +172,7 @@ class StaleState(TagstackError):
 
 class UnknownOutcome(TagstackError):
     """Whether the append was stored is not known; the log has to be read to find out."""
+
+
+class UnreadableEvent(TagstackError):
+    """What the log has at a position breaks its rules; it stops only what needs it, and trying again does not help."""

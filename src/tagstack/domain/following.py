@@ -1,7 +1,8 @@
 """Following: a tag that moves whenever a tag of another image stream moves, which OpenShift refuses.
 
 A follower moves by a command of its own, caused by the source's event, to the source's current head.
-Whoever delivers that command late, twice or out of order, the follower ends at the newest head.
+Whoever delivers that command late, twice or out of order, the follower ends at the newest head, unless
+somebody moved the follower itself after the source: then it stays until its source moves again.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ HOPS_MAX = 16
 class FollowTag(msgspec.Struct, frozen=True):
     """Move one tag to where its source points now. Never read from the wire.
 
-    `chain` names the tags that moved before, newest first: the source, and what it followed.
+    `chain` names the tags that moved before, newest first: the source, and what it followed. `since` is
+    the position of the source's move or, with the id of the command `configured_by`, of the beginning.
     """
 
     tag: str
     source: TagName
     head: Head | None
     chain: tuple[TagName, ...] = ()
+    since: int | None = None
+    configured_by: str = ""
     dry_run: bool = False
 
 
@@ -54,11 +58,23 @@ def command_id(position: int, follower: TagName) -> str:
 
 def follow(command: FollowTag, changes: Changes, facts: Facts) -> None:
     """Let the source's image arrive, unless the tag follows it no more or the chain has to end."""
-    spec = changes.tag(command.tag).spec
+    tag = changes.tag(command.tag)
     own = TagName(changes.state.name, command.tag)
-    if command.head is None or followed(spec, changes.state.name) != command.source:
+    if command.head is None or followed(tag.spec, changes.state.name) != command.source:
         return
     if own in command.chain or len(command.chain) > HOPS_MAX:
         return
+    if command.since is not None and tag.head is not None and _moved_by_hand(tag.head, command.since, command):
+        return
     pull_spec = rewritten(command.head.pull_spec, command.source, changes)
     changes.move(command.tag, Arrival(command.head.image, pull_spec, "alias"))
+
+
+def _moved_by_hand(head: Head, since: int, command: FollowTag) -> bool:
+    """Return whether a tag was moved after a position by somebody, and not as what follows, or was withheld.
+
+    A source's move is heard again after a restore; one that led to nothing has left no trace to know it by.
+    """
+    if head.caused_by is not None or head.origin == "release" or head.cause == command.configured_by:
+        return False
+    return head.position > since
