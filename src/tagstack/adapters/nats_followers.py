@@ -182,7 +182,7 @@ class FollowerFeed:
         position = msg.metadata.sequence.stream
         try:
             event = _decoder.decode(msg.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             _log.error("followers: the event at position %s can't be read: %s", position, error)
             return
         await self._followers.hear(position, event)
