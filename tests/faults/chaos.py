@@ -6,7 +6,8 @@ Proved after each round: every acknowledged command is in the log exactly once, 
 sender got; of a refused one there is no event (unless it was sent several times: each delivery of a
 command without effect is judged anew); every chain is unbroken; a durable consumer on
 TAGSTACK_TAGS saw the last state of each tag; the read models equal a fold of the log; a reader could
-open a snapshot at any time, and none was older than the one before.
+open a snapshot at any time, and none was older than the one before; SQL over NATS that was told to
+include a position included it, or was refused in words.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import argparse
 import asyncio
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import traceback
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -32,47 +35,63 @@ from tagstack.adapters.nats_server import NatsServer, die_with_parent
 from tagstack.adapters.nats_streams import declare
 from tagstack.apps.verify import Verifier
 from tests.examples_nats import WORKER, client_of, until
+from tests.faults.analyst import SQL_TIMEOUT_S, Analyst
 from tests.faults.record import SETTLE_TIMEOUT_S, Figures, Proof, Sender, settle
 
 CLIENTS = 6
-WORKERS = ("commands", "commands", "projector")
+WORKERS = ("commands", "commands", "projector", "sql")
 PAUSE_S = (0.2, 1.0)  # between two faults
 STOPPED_S = (0.2, 3.0)  # how long a stopped process sleeps
 READ_INTERVAL_S = 0.05
+TEND_INTERVAL_S = 0.5
+ROUNDS_PER_HOME = 20
 POSITION = "SELECT (SELECT position FROM checkpoint), (SELECT count(*) FROM events)"
 
 
 class Workers:
-    """Two command workers and a projector as processes, started again when they die."""
+    """Two command workers, a projector and a SQL worker as processes, started again when they die."""
 
     def __init__(self, url: str, home: Path) -> None:
         self._url = url
         self._home = home
-        self.processes: list[subprocess.Popen[bytes] | None] = [None] * len(WORKERS)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.ended = 0
 
     def start(self) -> None:
         """Start those that do not run."""
+        if not self.processes:
+            self.processes = [self._started(index) for index in range(len(WORKERS))]
         for index, process in enumerate(self.processes):
-            if process is None or process.poll() is not None:
-                name = WORKERS[index]
-                home = self._home / (name if name == "projector" else f"{name}{index}")
-                home.mkdir(parents=True, exist_ok=True)
-                environment = os.environ | {"TAGSTACK_NATS": self._url, "TAGSTACK_HOME": str(home)}
-                with (home / "log").open("ab") as log:
-                    self.processes[index] = subprocess.Popen(
-                        [sys.executable, "-c", WORKER.replace("commands", name)],
-                        env=environment | {"TAGSTACK_HTTP_PORT": "0"},
-                        stdout=log,
-                        stderr=log,
-                        preexec_fn=die_with_parent,
-                    )
+            if process.poll() is not None:
+                self.ended += process.returncode != -signal.SIGKILL
+                self.processes[index] = self._started(index)
+
+    async def tend(self) -> None:
+        """Start again what ends, as a supervisor does, until cancelled."""
+        while True:
+            self.start()
+            await asyncio.sleep(TEND_INTERVAL_S)
+
+    def _started(self, index: int) -> subprocess.Popen[bytes]:
+        name = WORKERS[index]
+        # the SQL worker reads the snapshots of the projector
+        home = self._home / (f"commands{index}" if name == "commands" else "projector")
+        home.mkdir(parents=True, exist_ok=True)
+        environment = os.environ | {"TAGSTACK_NATS": self._url, "TAGSTACK_HOME": str(home), "TAGSTACK_HTTP_PORT": "0"}
+        with (home / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-c", WORKER.replace("commands", name)],
+                env=environment | {"TAGSTACK_SQL_TIMEOUT_S": str(SQL_TIMEOUT_S)},
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,
+            )
 
     def kill(self) -> None:
         """Kill all."""
         for process in self.processes:
-            if process is not None:
-                process.kill()
-                process.wait()
+            process.kill()
+            process.wait()
 
 
 class Reader:
@@ -141,32 +160,55 @@ class Chaos:
     async def _round(self, number: int, seconds: float, server: NatsServer, workers: Workers) -> None:
         async with client_of(server.url) as client:
             senders = [Sender(f"r{number}c{n}", client, self._dice) for n in range(CLIENTS)]
-            tasks = [asyncio.create_task(sender.work()) for sender in senders]
+            analyst = Analyst(server.url, senders, self._dice)
+            tasks = [asyncio.create_task(each.work()) for each in senders]
+            asking = asyncio.create_task(analyst.work())
             await self._break(seconds, server, workers)
+            tending = asyncio.create_task(workers.tend())
             self.proof.record += await settle(senders, tasks)
+            await analyst.settle(asking)
             await self.proof.prove(client)
             await self._prove_read_models(client)
+            tending.cancel()
         self.figures.rounds += 1
+        self.figures.ended = workers.ended
+        self.figures.sql_right += analyst.right
+        self.figures.sql_refused += analyst.refused
 
     async def _break(self, seconds: float, server: NatsServer, workers: Workers) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             await asyncio.sleep(self._dice.uniform(*PAUSE_S))
-            victims = [server.process, *workers.processes]
-            for victim in victims if self._dice.random() < 0.1 else [self._dice.choice(victims)]:
-                assert victim is not None
-                if self._dice.random() < 0.6:
-                    victim.kill()
-                    await asyncio.to_thread(victim.wait)
-                    self.figures.kills += 1
-                else:
-                    victim.send_signal(signal.SIGSTOP)
-                    await asyncio.sleep(self._dice.uniform(*STOPPED_S))
-                    victim.send_signal(signal.SIGCONT)
-                    self.figures.stops += 1
+            assert server.process is not None
+            everyone = [server.process, *workers.processes]
+            chance = self._dice.random()
+            if chance < 0.1:
+                await self._kill(everyone)
+                self.figures.kills_of_all += 1
+            elif chance < 0.65:
+                await self._kill([self._dice.choice(everyone)])
+            else:
+                await self._stop(everyone if chance > 0.95 else [self._dice.choice(everyone)])
             if not server.running():
                 await asyncio.to_thread(server.start)
             workers.start()
+
+    async def _kill(self, victims: list[subprocess.Popen[bytes]]) -> None:
+        """Kill in one moment, and wait until all are gone."""
+        for victim in victims:
+            victim.kill()
+        for victim in victims:
+            await asyncio.to_thread(victim.wait)
+        self.figures.kills += len(victims)
+
+    async def _stop(self, victims: list[subprocess.Popen[bytes]]) -> None:
+        """Let them sleep for a while, and wake them one after the other."""
+        for victim in victims:
+            victim.send_signal(signal.SIGSTOP)
+        for victim in self._dice.sample(victims, len(victims)):
+            await asyncio.sleep(self._dice.uniform(*STOPPED_S) / len(victims))
+            victim.send_signal(signal.SIGCONT)
+        self.figures.stops += len(victims)
 
     async def _prove_read_models(self, client: Client) -> None:
         """Compare the snapshot with a fold of the log, once the projector has come so far."""
@@ -192,15 +234,29 @@ class Chaos:
 
 
 def main() -> None:
-    """Run from the command line and print the figures."""
+    """Run from the command line and print the figures; homes in which something broke are kept."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options: Any = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="tagstack-chaos-") as home:
-        print(asyncio.run(Chaos(Path(home), options.seed).run(options.rounds, options.seconds)))
+    total, broken = Figures(), 0
+    for first in range(0, options.rounds, ROUNDS_PER_HOME):
+        seed, rounds = options.seed + first, min(ROUNDS_PER_HOME, options.rounds - first)
+        home = Path(tempfile.mkdtemp(prefix="tagstack-chaos-"))
+        print(f"{rounds} rounds, seed {seed}, home {home}", flush=True)
+        chaos = Chaos(home, seed)
+        try:
+            asyncio.run(chaos.run(rounds, options.seconds))
+        except (AssertionError, TimeoutError):
+            traceback.print_exc()
+            broken += 1
+        else:
+            shutil.rmtree(home)
+        print(chaos.figures, flush=True)
+        total.add(chaos.figures)
+    print(f"all: {total}; broken homes: {broken}")
+    raise SystemExit(broken > 0)
 
 
 if __name__ == "__main__":

@@ -38,10 +38,19 @@ class Figures(msgspec.Struct):
     repeated: int = 0
     late: int = 0  # repeated, answered without an effect, and judged anew with one afterwards
     kills: int = 0
+    kills_of_all: int = 0  # every process in one moment
     stops: int = 0
+    ended: int = 0  # processes that ended by themselves, and were started again
     events: int = 0
+    sql_right: int = 0
+    sql_refused: int = 0  # in words
     snapshots_opened: int = 0
     rows_compared: int = 0
+
+    def add(self, other: Figures) -> None:
+        """Add those of another run."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class Sender:

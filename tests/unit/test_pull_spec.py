@@ -57,6 +57,13 @@ def test_what_is_no_pull_spec_is_refused(text: str, why: str) -> None:
     assert str(refused.value) == why
 
 
+def test_what_is_almost_a_pull_spec_is_refused_as_fast() -> None:
+    """However long: the time does not grow with the ways in which it can be cut into words."""
+    for text in ("a" * 100_000 + "!", "a-" * 50_000 + "!", "a/" * 50_000 + "A!", "a." * 50_000 + "_"):
+        with pytest.raises(PullSpecError):
+            parse(text)
+
+
 def test_the_hub_has_several_hosts_and_a_namespace_nobody_writes() -> None:
     """Each form knows them."""
     spec = parse("index.docker.io/ruby:latest")

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tagstack.domain.errors import VALUE_LENGTH_MAX, BadRequest, Invalid
+from tagstack.domain.nesting import NESTING_MAX
 from tagstack.domain.wire import KINDS, read_command
 from tests.examples import alias, image_stream, mapping, on, tag_of
 
@@ -118,3 +119,29 @@ def test_a_huge_wrong_value_does_not_make_the_answer_huge() -> None:
     assert len(str(refused.value)) < 2 * VALUE_LENGTH_MAX
     many = {"kind": "HoldTag", "metadata": {"name": "a:b"}} | {f"x{number}": 1 for number in range(10_000)}
     assert len(fields(many)) == 100
+
+
+@pytest.mark.parametrize("inner", ["[{}]", '{{"a":{}}}', '["]}}\\"",{}]'])
+def test_what_is_nested_too_deep_is_refused(inner: str) -> None:
+    """A decoder bears as much as the stack of its caller leaves; what one accepts, all have to read."""
+
+    def body(depth: int) -> bytes:
+        nested = "1"
+        for _ in range(depth):
+            nested = inner.format(nested)
+        posted = mapping("latest", "a")
+        posted["image"]["dockerImageMetadata"] = {"x": "here"}
+        return json.dumps(posted).replace('"here"', nested).encode()
+
+    assert read_command(body(NESTING_MAX - 3))
+    with pytest.raises(BadRequest, match="nested deeper than 100"):
+        read_command(body(NESTING_MAX + 1))
+
+
+def test_what_is_nested_too_deep_is_refused_inside_a_config() -> None:
+    """Manifest and config are JSON of their own."""
+    posted = mapping("latest", "a")
+    posted["image"] |= {"dockerImageManifest": "{}", "dockerImageConfig": '{"a":' * 5_000}
+    assert fields(posted) == ["image.dockerImageConfig"]
+    posted["image"] |= {"dockerImageConfig": '{"a":' * 101 + "1" + "}" * 101}
+    assert fields(posted) == ["image.dockerImageConfig"]

@@ -87,7 +87,7 @@ def sift(messages: Sequence[LogMessage]) -> Sifted:
     for message in messages:
         try:
             event = _decoder.decode(message.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             found.dead.append(dead_letter(message, str(error)))
             continue
         if event.version > EVENT_VERSION:

@@ -199,10 +199,13 @@ class FollowerFeed:
         )
         subscription = await self._nc.jetstream().pull_subscribe(EVERY_TAG, stream=EVENTS_STREAM, config=config)
         try:
-            pending = 1
+            learned, pending = 0, 1
             while pending:
                 fetched = await subscription.fetch(BATCH_MESSAGES_MAX, timeout=LEARN_TIMEOUT_S)
                 for msg in fetched:
+                    learned += 1
+                    if msg.metadata.sequence.consumer != learned:  # never sent again: it needs no acknowledgement
+                        raise Unavailable(f"message {learned} of those to learn from was lost")
                     position, event = _read(msg)
                     if event is not None:
                         self._followers.learn(position, event)

@@ -57,7 +57,7 @@ def decode(position: int, body: bytes) -> AnyEvent:
     """Return the event in a body. Raises UnreadableEvent naming its position."""
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableEvent(f"the event at position {position} can't be read: {error}") from error
 
 

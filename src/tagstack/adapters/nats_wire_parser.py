@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, cast
 
 import msgspec
 
+LINE_BYTES_MAX = 1024 * 1024  # of what the server says besides messages
+MESSAGE_BYTES_MAX = 65 * 1024 * 1024  # above the most that any server can be told to take
+
 _M, _H, _I, _MINUS = b"MHI-"  # the first byte tells MSG, HMSG, INFO, -ERR from PING, PONG, +OK
+
+
+class Garbled(Exception):
+    """What comes is not the NATS protocol."""
 
 
 class Delivered(msgspec.Struct, gc=False):
@@ -45,9 +52,23 @@ class Parser(asyncio.Protocol):
         self._rest = b""
         self._needed = 0  # bytes that `_rest` and what follows must have to go on
         self._chunks: list[bytes] = []
+        self._tcp: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the connection, to be able to end it."""
+        self._tcp = cast(asyncio.Transport, transport)  # uvloop's says so to nobody
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; a message that is not whole waits for the rest of it."""
+        """Take what came; a message that is not whole waits for the rest of it. What is garbled ends the connection."""
+        try:
+            self._take(data)
+        except (Garbled, msgspec.DecodeError) as error:
+            self._rest, self._chunks = b"", []
+            self._owner.complained(f"what is not NATS: {error}")
+            if self._tcp is not None:
+                self._tcp.abort()
+
+    def _take(self, data: bytes) -> None:
         if self._rest or self._chunks:
             self._chunks.append(data)
             self._needed -= len(data)
@@ -57,6 +78,8 @@ class Parser(asyncio.Protocol):
             self._chunks.clear()
         position = self._read(data)
         self._rest = data[position:]
+        if not self._needed and len(self._rest) > LINE_BYTES_MAX:
+            raise Garbled(f"a line of more than {LINE_BYTES_MAX} bytes")
 
     def _read(self, data: bytes) -> int:
         """Read whole commands; return where the first one that is not whole begins."""
@@ -65,15 +88,21 @@ class Parser(asyncio.Protocol):
         while (end := find(b"\r\n", position)) >= 0:
             kind = data[position]
             if kind in (_M, _H):
-                words = data[position:end].split(b" ")
-                start, length = end + 2, int(words[-1])
-                if start + length + 2 > size:
-                    self._needed = start + length + 2 - size
-                    return position
-                head = start + int(words[-2]) if kind == _H else start
-                reply = words[3].decode() if len(words) == (6 if kind == _H else 5) else ""
+                try:
+                    words = data[position:end].split(b" ")
+                    start, length = end + 2, int(words[-1])
+                    head = start + int(words[-2]) if kind == _H else start
+                    if not start <= head <= start + length <= start + MESSAGE_BYTES_MAX:
+                        raise Garbled(f"a message of {length} bytes")
+                    if start + length + 2 > size:
+                        self._needed = start + length + 2 - size
+                        return position
+                    reply = words[3].decode() if len(words) == (6 if kind == _H else 5) else ""
+                    subject = words[1].decode()
+                except (ValueError, IndexError) as error:
+                    raise Garbled(repr(data[position : min(end, position + 80)])) from error
                 body = data[head : start + length]
-                delivered(words[2], Delivered(words[1].decode(), reply, data[start:head], body))
+                delivered(words[2], Delivered(subject, reply, data[start:head], body))
                 position = start + length + 2
                 continue
             self._control(kind, data[position:end])

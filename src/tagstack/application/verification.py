@@ -93,7 +93,7 @@ class Verification:
         self.position = record.position
         try:
             event = self._decoder.decode(record.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self._complain(record, "readable", f"{record.subject}: no event: {error}")
             return None
         if event.version > EVENT_VERSION:

@@ -6,11 +6,14 @@ Source of the rules: openshift-apiserver InternalImageWithMetadata.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from tagstack.domain.nesting import NESTING_MAX, is_too_deep
 from tagstack.domain.objects import ChildManifest, Image, Layer
+
+T = TypeVar("T")
 
 LAYERS_ORDER = "image.openshift.io/dockerLayersOrder"
 MANIFEST_STORED = "image.openshift.io/manifestBlobStored"
@@ -49,12 +52,22 @@ def image_name(image: Image) -> str:
 
 def read_manifest(text: str) -> Manifest:
     """Return a parsed manifest. Raises msgspec.DecodeError."""
-    return _manifests.decode(text)
+    return _decoded(_manifests, text)
 
 
 def read_config(text: str) -> dict[str, Any]:
     """Return a parsed image config. Raises msgspec.DecodeError."""
-    return _configs.decode(text)
+    return _decoded(_configs, text)
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], text: str) -> T:
+    try:
+        found = decoder.decode(text)
+    except RecursionError as error:
+        raise msgspec.DecodeError(str(error)) from error
+    if is_too_deep(text.encode()):
+        raise msgspec.DecodeError(f"nested deeper than {NESTING_MAX} levels")
+    return found
 
 
 def derive(image: Image, pull_spec: str) -> dict[str, Any]:

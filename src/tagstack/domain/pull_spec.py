@@ -14,7 +14,8 @@ HUB = "docker.io"
 HUB_HOSTS = {"docker.io", "index.docker.io", "registry-1.docker.io"}
 NAME_LENGTH_MAX = 255
 
-_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-*)[a-z0-9]+)*"
+# the source has `-*` where here is `-+`: the same names, but with `-*` the time doubles with each letter of a wrong one
+_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _HOST = (
     r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
     r"(?:\.(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9]))*(?::[0-9]+)?"
