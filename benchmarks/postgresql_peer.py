@@ -7,29 +7,25 @@ import pwd
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import msgspec
 import psycopg
 
-IMAGE_STREAMS = 1_000
-IMAGES = 64
-SCHEMA = """
-CREATE TABLE events (position bigint PRIMARY KEY, image_stream text, tag text, image text, data jsonb);
-CREATE TABLE current_tags (image_stream text, tag text, image text, position bigint, PRIMARY KEY (image_stream, tag));
-CREATE TABLE history (image_stream text, tag text, image text, position bigint);
-CREATE INDEX ON history (image_stream, tag, position);
-CREATE FUNCTION fold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    INSERT INTO history SELECT image_stream, tag, image, position FROM batch;
-    INSERT INTO current_tags
-        SELECT DISTINCT ON (image_stream, tag) image_stream, tag, image, position
-        FROM batch ORDER BY image_stream, tag, position DESC
-    ON CONFLICT (image_stream, tag) DO UPDATE SET image = EXCLUDED.image, position = EXCLUDED.position;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER fold AFTER INSERT ON events REFERENCING NEW TABLE AS batch FOR EACH STATEMENT EXECUTE FUNCTION fold();
-"""
-DATA = '{"actor": "bench", "reason": "", "origin": "mapping", "head": {"image": "%s", "since": "2026-01-01"}}'
+from tagstack.application.read_models import LogMessage
+
+SCHEMA = Path(__file__).with_name("postgresql_peer.sql")
+# what the machine has to give, and no wait for the disk at a commit: a rebuild of read models has none either
+SETTINGS = {
+    "shared_buffers": "1GB",
+    "work_mem": "256MB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "30min",
+    "synchronous_commit": "off",
+}
+COLUMNS = "namespace image_stream tag position time is_entry image pull_spec generation since origin actor reason cause"
 
 
 def _program(name: str) -> str | None:
@@ -46,49 +42,82 @@ class PostgreSQL:
     """A server of its own in a folder, gone at the end; it does not run as root, so another user does it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "data"
-        self._count = 0
-        root = os.geteuid() == 0
-        self._user = "postgres" if root else None
-        if root:
-            owner = pwd.getpwnam("postgres")
+        self.folder = folder / "data"
+        self._user = "postgres" if os.geteuid() == 0 else None
+        if self._user:
+            owner = pwd.getpwnam(self._user)
             folder.chmod(0o755)
-            self._folder.mkdir()
-            os.chown(self._folder, owner.pw_uid, owner.pw_gid)
+            self.folder.mkdir()
+            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
 
     def __enter__(self) -> Self:
-        """Start the server and make the tables."""
-        initdb = [str(_program("initdb")), "-D", str(self._folder), "-U", "bench", "-A", "trust", "-E", "UTF8"]
-        subprocess.run(initdb, user=self._user, check=True, capture_output=True, cwd="/")
-        server = [str(_program("postgres")), "-D", str(self._folder), "-h", "", "-k", str(self._folder)]
-        self._server = subprocess.Popen(server, user=self._user, stderr=subprocess.DEVNULL, cwd="/")
-        self._connection = self._connect()
-        self._connection.execute(SCHEMA)
-        self._connection.commit()
+        """Start the server."""
+        initdb = [str(_program("initdb")), "-D", str(self.folder), "-U", "bench", "-A", "trust", "-E", "UTF8"]
+        subprocess.run([*initdb, "--locale=C"], user=self._user, check=True, capture_output=True, cwd="/")
+        server = [str(_program("postgres")), "-D", str(self.folder), "-h", "", "-k", str(self.folder)]
+        chosen = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        self._server = subprocess.Popen([*server, *chosen], user=self._user, stderr=subprocess.DEVNULL, cwd="/")
+        self.connection = self._connect()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop the server."""
-        self._connection.close()
+        self.connection.close()
         self._server.terminate()
-        self._server.wait(30)
-
-    def events_per_s(self, count: int, size: int) -> float:
-        """Return events per second, copied and folded in transactions of `size`."""
-        began = time.perf_counter()
-        for _ in range(count // size):
-            with self._connection.cursor() as cursor, cursor.copy("COPY events FROM STDIN") as copy:
-                for _ in range(size):
-                    self._count += 1
-                    image = f"sha256:{self._count % IMAGES:064x}"
-                    copy.write_row((self._count, f"app{self._count % IMAGE_STREAMS}", "latest", image, DATA % image))
-            self._connection.commit()
-        return count / (time.perf_counter() - began)
+        self._server.wait(60)
 
     def _connect(self) -> psycopg.Connection:
         for _ in range(200):
             try:
-                return psycopg.connect(host=str(self._folder), user="bench", dbname="postgres")
+                return psycopg.connect(host=str(self.folder), user="bench", dbname="postgres")
             except psycopg.OperationalError:
                 time.sleep(0.05)
         raise TimeoutError("PostgreSQL did not start")
+
+
+class Fold:
+    """Keeps current tags and history in a schema of their own.
+
+    `ready`: the columns were read from the events before, at nobody's expense; else the trigger does it.
+    """
+
+    def __init__(self, server: PostgreSQL, schema: str, *, ready: bool) -> None:
+        self._connection, self.schema, self._ready = server.connection, schema, ready
+        self._connection.execute(f"CREATE SCHEMA {schema}")
+        self._connection.execute(f"SET search_path TO {schema}")
+        self._connection.execute(SCHEMA.read_text())
+        if ready:
+            self._connection.execute("ALTER TABLE events DISABLE TRIGGER fold")
+        self._connection.commit()
+
+    def fold(self, messages: Sequence[LogMessage], size: int) -> float:
+        """Return events per second in transactions of `size`."""
+        self._connection.execute(f"SET search_path TO {self.schema}")
+        batches = [messages[start : start + size] for start in range(0, len(messages), size)]
+        if self._ready:
+            rows = [[_row(message) for message in batch] for batch in batches]
+            began = time.perf_counter()
+            for batch, ready in zip(batches, rows, strict=True):
+                self._copy("events (position, data)", [(each.position, each.body.decode()) for each in batch])
+                self._copy(f"tag_changes ({COLUMNS.replace(' ', ', ')})", [row for row in ready if row])
+                self._connection.commit()
+        else:
+            began = time.perf_counter()
+            for batch in batches:
+                self._copy("events (position, data)", [(each.position, each.body.decode()) for each in batch])
+                self._connection.commit()
+        return len(messages) / (time.perf_counter() - began)
+
+    def _copy(self, target: str, rows: Sequence[Sequence[Any]]) -> None:
+        with self._connection.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+
+
+def _row(message: LogMessage) -> tuple[Any, ...] | None:
+    event = msgspec.json.decode(message.body)
+    if event["type"] != "image_tagged":
+        return None
+    place = (event["namespace"], event["imageStream"], event["tag"], message.position, event["time"])
+    state = (event["image"] != event["previousImage"], event["image"], event["pullSpec"], event["generation"])
+    return (*place, *state, event["head"]["since"], *(event[name] for name in ("origin", "actor", "reason", "cause")))

@@ -18,7 +18,19 @@ from tagstack.bench.run import run
 from tagstack.bench.sizes import Sizes
 from tagstack.cli.bench import show
 
-TINY = Sizes(times=1, commands=1_024, hot=128, aliases=64, mappings=512, steady_s=0.2, folds=1)
+TINY = Sizes(
+    times=1,
+    commands=1_024,
+    hot=128,
+    aliases=64,
+    mappings=512,
+    steady_s=0.2,
+    synced=512,
+    synced_single=50,
+    logs=(12_000, 14_000),
+    folds=1,
+    lookups=10,
+)
 WAIT_S = 60.0
 
 

@@ -6,7 +6,7 @@ counts is the median of the ratios.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
 
 import msgspec
@@ -55,16 +55,18 @@ class Wanted(msgspec.Struct, frozen=True):
 
 async def side_by_side(value: Measure, baseline: Measure, times: int) -> list[tuple[float, float]]:
     """Return values and baselines, measured in turns; who goes first changes."""
-    pairs: list[tuple[float, float]] = []
+    mine, theirs = await in_turns([value, baseline], times)
+    return list(zip(mine, theirs, strict=True))
+
+
+async def in_turns(measures: Sequence[Measure], times: int) -> list[list[float]]:
+    """Return what each measure gave, taken in turns; every other time the last one goes first."""
+    found: list[list[float]] = [[] for _ in measures]
     for number in range(times):
-        if number % 2:
-            theirs = await baseline()
-            mine = await value()
-        else:
-            mine = await value()
-            theirs = await baseline()
-        pairs.append((mine, theirs))
-    return pairs
+        turn = list(zip(measures, found, strict=True))
+        for measure, values in reversed(turn) if number % 2 else turn:
+            values.append(await measure())
+    return found
 
 
 def _short(value: float) -> float:

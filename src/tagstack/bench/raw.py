@@ -14,7 +14,7 @@ from tagstack.adapters.nats_append import EXPECTED, EXPECTED_SUBJECT, MESSAGE_ID
 from tagstack.adapters.nats_direct import DirectGet
 from tagstack.adapters.nats_transport import PlainTransport
 from tagstack.bench.load import Load
-from tagstack.bench.stage import Stage
+from tagstack.bench.stage import RAW, Stage
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -37,10 +37,10 @@ async def shape_of(stage: Stage, subject: str) -> Shape:
 
 
 class RawLog:
-    """Appends to the log's like, one image stream's events after the other."""
+    """Appends to a log like ours, one image stream's events after the other."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, stage: Stage, log: str = RAW) -> None:
+        self._log = log
         self._appender = Appender(PlainTransport(stage.nc))
         self._js = stage.nc.jetstream()
 
@@ -57,7 +57,7 @@ class RawLog:
             last = dict.fromkeys(range(first, image_streams, in_flight), 0)
             for number in range(count // in_flight):
                 name = first + number % len(last) * in_flight
-                place = f"bench.events.{run}.s{name}"
+                place = f"{self._log}.events.{run}.s{name}"
                 guard = {EXPECTED: str(last[name]), EXPECTED_SUBJECT: f"{place}.>"}
                 identity = f"{shape.headers[MESSAGE_ID][:-12]}{first:06}{number:06}"
                 last[name] = await self._appender.append(shape.message(f"{place}.tag.latest", guard, run + identity))
@@ -69,7 +69,7 @@ class RawLog:
         run = uuid.uuid4().hex[:8]
 
         async def lane(first: int) -> None:
-            place, last = f"bench.events.{run}.s{first}", 0
+            place, last = f"{self._log}.events.{run}.s{first}", 0
             for _ in range(count // in_flight):
                 guard = {EXPECTED: str(last), EXPECTED_SUBJECT: f"{place}.>"}
                 messages = [
@@ -85,9 +85,9 @@ class RawLog:
         run = uuid.uuid4().hex[:8]
 
         async def lane(first: int) -> None:
-            place, last = f"bench.events.{run}.s{first}", 0
+            place, last = f"{self._log}.events.{run}.s{first}", 0
             for number in range(count // in_flight):
-                subject = f"bench.images.sha256.{run}{first:06}{number:06}.recorded"
+                subject = f"{self._log}.images.sha256.{run}{first:06}{number:06}.recorded"
                 await self._appender.append(image.message(subject, {EXPECTED: "0"}))
                 guard = {EXPECTED: str(last), EXPECTED_SUBJECT: f"{place}.>"}
                 last = await self._appender.append(tag.message(f"{place}.tag.latest", guard, uuid.uuid4().hex))
@@ -101,7 +101,7 @@ class RawLog:
         async def publish(number: int) -> None:
             began = time.perf_counter()
             headers = shape.message("", {}, f"{run}{number}").headers
-            await self._js.publish(f"bench.events.{run}.s{number}.tag.latest", shape.body, headers=headers)
+            await self._js.publish(f"{self._log}.events.{run}.s{number}.tag.latest", shape.body, headers=headers)
             latencies.append((time.perf_counter() - began) * 1e3)
 
         tasks, began = [], time.perf_counter()

@@ -1,87 +1,128 @@
-"""The read path: how soon SQL sees a push, and how fast the projector folds what the log holds."""
+"""The read path: how soon SQL sees a push, how fast the projector folds what the log holds, and lookups."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 
 from tagstack.adapters.nats_reader import LogSource
 from tagstack.adapters.nats_streams import log_position
 from tagstack.bench.figures import Row, Wanted, side_by_side
+from tagstack.bench.filling import fill
+from tagstack.bench.history import History
 from tagstack.bench.load import Load, Sender, Sent
+from tagstack.bench.lookups import Lookups
+from tagstack.bench.projector import POLL_S, BenchProjector, Built
 from tagstack.bench.requests import IMAGE_STREAMS, Pushes
 from tagstack.bench.sizes import Sizes
 from tagstack.bench.stage import Stage
 from tagstack.domain.errors import Unavailable
 
-CONTROL = "tagstack.control.projector"
-CONTROL_TIMEOUT_S = 30.0
-POLL_S = 0.02
+EVENTS_PER_TAG = 10
 PER_S = 1_000.0
 READ_WAIT_S = 5.0
-CAUGHT_UP_TIMEOUT_S = 600.0
+WATCH_TIMEOUT_S = 600.0
+STACKS = 20
+LONG = 10_000_000  # events from which on building the read models is called a rebuild, with an aim of its own
+
+
+class _Details(msgspec.Struct):
+    position: int
 
 
 class _Reply(msgspec.Struct):
-    details: dict[str, Any]
+    details: _Details
 
 
 class ReadPath:
-    """Measures the rows of the read path, on a stage whose log holds events already."""
+    """Measures the rows of the read path on one stage, with a log that becomes longer."""
 
     def __init__(self, stage: Stage, sizes: Sizes) -> None:
         self._stage = stage
         self._sizes = sizes
+        self._projector = BenchProjector(stage)
+        self._history = History()
+        self._fresh = Pushes([f"fresh{number}" for number in range(IMAGE_STREAMS)])
         self._wanted = 0  # the last position that a snapshot has to show; 0 while it is not known
 
-    async def freshness(self) -> list[Row]:
+    def parts(self, events: int) -> list[tuple[str, Callable[[], Awaitable[list[Row]]]]]:
+        """Return what is measured with a log of about so many events."""
+        length = _length(events)
+        return [
+            (f"filling the log, {length}", partial(self.fill, events)),
+            (f"projector, {length}", partial(self.catch_up, events)),
+            (f"SQL freshness, {length}", partial(self.freshness, events)),
+            (f"lookups, {length}", partial(self.lookups, events)),
+        ]
+
+    async def fill(self, events: int) -> list[Row]:
+        """Store a history until the log is so long; the projector has shown readers something before."""
+        if not self._history.events:
+            await self._projector.start()
+        self._stage.stop_worker("projector")
+        missing = events - await log_position(self._stage.nc)
+        await fill(self._stage, self._history.take(missing, events // EVENTS_PER_TAG))
+        return []
+
+    async def catch_up(self, events: int) -> list[Row]:
+        """All stored events folded into all read models, beside reading them with the same pull."""
+        built: list[Built] = []
+
+        async def fold() -> float:
+            built.append(await self._projector.build())
+            return built[-1].rate
+
+        times = self._sizes.folds if events < LONG else 1
+        pairs = await side_by_side(fold, self._drained, times)
+        length, rates = _length(events), [mine for mine, _ in pairs]
+        rows = [
+            Wanted(f"projector catch-up beside draining the log, {length}", "1/s", 0.7).row(pairs),
+            Wanted(f"projector catch-up, {length}", "1/s", 60_000.0).alone(rates),
+        ]
+        if events >= LONG:
+            rows.append(Wanted(f"rebuild, {length}", "s", 120.0, "lower").alone([each.seconds for each in built]))
+        memory = Wanted(f"projector memory, at most, {length}", "MB", 1_024.0, "lower")
+        return [*rows, memory.alone([max(each.memory_mb for each in built)])]
+
+    async def freshness(self, events: int) -> list[Row]:
         """From a command's reply to a snapshot that shows it, at a steady rate."""
-        await self._stage.start_worker("projector")
-        await self._caught_up(await log_position(self._stage.nc))
+        await self._projector.caught_up()
         replies: list[tuple[float, int]] = []
         decoder = msgspec.json.Decoder(_Reply)
 
         def answered(_: Sent, body: bytes) -> None:
-            replies.append((time.perf_counter(), int(decoder.decode(body).details["position"])))
+            replies.append((time.perf_counter(), decoder.decode(body).details.position))
 
         sender = await Sender(self._stage.transport, answered).start()
-        pushes = Pushes([f"fresh{number}" for number in range(IMAGE_STREAMS)])
         found = []
         for _ in range(self._sizes.times):
             replies.clear()
             self._wanted = 0
             watching = asyncio.create_task(self._watch())
-            await sender.steady(pushes.take(int(PER_S * self._sizes.steady_s)), PER_S)
-            self._wanted = replies[-1][1]
+            await sender.steady(self._fresh.take(int(PER_S * self._sizes.steady_s)), PER_S)
+            self._wanted = max(position for _, position in replies)
             found.append(_late(replies, await watching).percentile(0.99))
-        return [Wanted("SQL freshness after the reply at 1000/s, p99", "ms", 1_000.0, "lower").alone(found)]
+        name = f"SQL freshness after the reply at 1000/s, p99, {_length(events)}"
+        return [Wanted(name, "ms", 1_000.0, "lower").alone(found)]
 
-    async def catch_up(self) -> list[Row]:
-        """All stored events folded into all read models, beside reading them with the same pull."""
+    async def lookups(self, events: int) -> list[Row]:
+        """The current tag from the log, beside DuckDB; a tag's stack."""
+        looking = Lookups(self._stage, self._history.tags, self._sizes.lookups)
+        log, duckdb, stacks = list[float](), list[float](), list[float]()
+        for _ in range(self._sizes.times):
+            log.append((await looking.by_direct_get()).percentile(0.5))
+            duckdb.append((await asyncio.to_thread(looking.in_duckdb)).percentile(0.5))
+            stacks.append((await asyncio.to_thread(looking.stacks, STACKS)).percentile(0.5))
+        name = f"current tag by direct get beside DuckDB, p50, {_length(events)}"
+        current = Wanted(name, "ms", 1.0, "lower").row(list(zip(log, duckdb, strict=True)))
+        return [current, Wanted(f"a tag's stack, p50, {_length(events)}", "ms", 5.0, "lower").alone(stacks)]
+
+    async def _drained(self) -> float:
         events = await log_position(self._stage.nc)
-
-        async def fold() -> float:
-            began = time.perf_counter()
-            await self._ask(rebuild=True)
-            while (state := await self._ask())["rebuilding"]:  # noqa: ASYNC110 asked for, since nobody tells
-                await asyncio.sleep(POLL_S)
-            if state["trouble"]:
-                raise Unavailable(f"the projector: {state['trouble']}")
-            return events / (time.perf_counter() - began)
-
-        async def drain() -> float:
-            return await self._drained(events)
-
-        pairs = await side_by_side(fold, drain, self._sizes.folds)
-        rate = Wanted(f"projector catch-up over {events} events", "1/s", 60_000.0).alone([mine for mine, _ in pairs])
-        share = Wanted("projector catch-up beside draining the log", "1/s", 0.7).row(pairs)
-        memory = Wanted("projector memory, at most", "MB", 1_024.0, "lower")
-        return [share, rate, memory.alone([self._stage.memory_mb("projector")])]
-
-    async def _drained(self, events: int) -> float:
         source = LogSource(self._stage.nc, transport=self._stage.transport)
         await source.identity(0)
         began = time.perf_counter()
@@ -99,22 +140,11 @@ class ReadPath:
     async def _watch(self) -> list[tuple[float, int]]:
         """Return when which position was in the snapshot, up to the one that is wanted."""
         seen: list[tuple[float, int]] = []
-        async with asyncio.timeout(CAUGHT_UP_TIMEOUT_S):
+        async with asyncio.timeout(WATCH_TIMEOUT_S):
             while not self._wanted or seen[-1][1] < self._wanted:
-                seen.append((time.perf_counter(), int((await self._ask())["snapshot"])))
+                seen.append((time.perf_counter(), int((await self._projector.ask())["snapshot"])))
                 await asyncio.sleep(POLL_S)
         return seen
-
-    async def _caught_up(self, position: int) -> None:
-        async with asyncio.timeout(CAUGHT_UP_TIMEOUT_S):
-            while (await self._ask())["snapshot"] < position:  # noqa: ASYNC110 asked for, since nobody tells
-                await asyncio.sleep(POLL_S)
-
-    async def _ask(self, **request: bool) -> dict[str, Any]:
-        body = msgspec.json.encode(request)
-        answer = await self._stage.nc.request(CONTROL, body, timeout=CONTROL_TIMEOUT_S)
-        state: dict[str, Any] = msgspec.json.decode(answer.data)
-        return state
 
 
 def _late(replies: list[tuple[float, int]], seen: list[tuple[float, int]]) -> Load:
@@ -125,3 +155,8 @@ def _late(replies: list[tuple[float, int]], seen: list[tuple[float, int]]) -> Lo
             at += 1
         late.append(max(0.0, (seen[at][0] - moment) * 1e3))
     return Load(1.0, late)
+
+
+def _length(events: int) -> str:
+    """Return the length of a log, as it is called in the figures' names."""
+    return f"{events / 1e6:g}M events"

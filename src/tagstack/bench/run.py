@@ -8,6 +8,7 @@ from tagstack.bench.figures import Row
 from tagstack.bench.read_rows import ReadPath
 from tagstack.bench.sizes import Sizes
 from tagstack.bench.stage import stage
+from tagstack.bench.synced_rows import synced
 from tagstack.bench.write_rows import WritePath
 
 Part = tuple[str, Callable[[], Awaitable[list[Row]]]]
@@ -19,19 +20,18 @@ async def run(sizes: Sizes, begun: Begun) -> AsyncIterator[Row]:
     async with stage() as place:
         begun("starting", 0, 1)
         await place.start_worker("commands")
-        writing = WritePath(place, sizes)
+        writing, reading = WritePath(place, sizes), ReadPath(place, sizes)
         await writing.set_up()
-        reading = ReadPath(place, sizes)
         parts: list[Part] = [
             ("small commands", writing.small_commands),
             ("one hot image stream", writing.hot_image_stream),
             ("commands that move 5 tags", writing.aliases),
             ("real mappings", writing.real_mappings),
             ("latency", writing.latency),
-            ("filling the log", writing.fill),
-            ("SQL freshness", reading.freshness),
-            ("projector", reading.catch_up),
+            ("sync_interval: always", lambda: synced(sizes)),
         ]
+        for events in sizes.logs:
+            parts += reading.parts(events)
         for number, (name, measure) in enumerate(parts):
             begun(name, number, len(parts))
             for row in await measure():

@@ -1,4 +1,4 @@
-"""How much is measured: about a minute by default, all of it with `--full`."""
+"""How much is measured: a minute or two by default, all of it with `--full`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import msgspec
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """How often each figure is taken, and how many requests or events it is taken from."""
+    """How often each figure is taken, and how many requests or events it is taken from.
+
+    `logs` are the lengths of the log, rising, that the read path is measured with.
+    """
 
     times: int = 3
     commands: int = 12_000
@@ -14,8 +17,11 @@ class Sizes(msgspec.Struct, frozen=True):
     aliases: int = 256
     mappings: int = 3_000
     steady_s: float = 1.0
-    folds: int = 1  # of the whole log, beside draining it
-    log_events: int = 0  # pushed until the log has so many, before the projector is measured
+    synced: int = 4_000
+    synced_single: int = 500
+    logs: tuple[int, ...] = (200_000,)
+    folds: int = 1  # of the whole log, beside draining it; of the longest one where there are several, one
+    lookups: int = 200
 
 
 FULL = Sizes(
@@ -25,6 +31,9 @@ FULL = Sizes(
     aliases=2_048,
     mappings=20_000,
     steady_s=10.0,
+    synced=50_000,
+    synced_single=5_000,
+    logs=(1_000_000, 10_000_000),
     folds=3,
-    log_events=1_000_000,
+    lookups=2_000,
 )

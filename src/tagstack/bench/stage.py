@@ -29,8 +29,7 @@ from tagstack.domain.errors import TagstackError, Unavailable
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.05
 STOP_TIMEOUT_S = 10.0
-RAW_LOG = "BENCH_EVENTS"  # declared exactly as the log is, the stream of tags behind it included
-RAW_TAGS = "BENCH_TAGS"
+RAW, BARE = "bench", "bare"  # logs for the baselines: as ours is, and without the stream of tags behind it
 
 
 class Stage:
@@ -66,10 +65,20 @@ class Stage:
                 raise TagstackError(f"stream {stream['name']} can't be declared: {answer['error']['description']}")
         self._transport = await WireTransport(self.server.url, "tagstack-bench").connect()
 
-    async def start_worker(self, name: str) -> None:
-        """Start a worker process and wait until it is ready."""
+    async def start_worker(self, name: str, path: str = "readyz") -> None:
+        """Start a worker process and wait until it is ready; with `healthz`, only until it runs."""
+        (self.home / "run" / f"{name}.json").unlink(missing_ok=True)
         self._spawn(name)
-        await asyncio.to_thread(self._until_ready, name)
+        await asyncio.to_thread(self._until_ready, name, path)
+
+    def forget_read_models(self) -> None:
+        """Remove the projector's own files, so that it builds them anew; readers keep their snapshot."""
+        shutil.rmtree(self.home / "read-models", ignore_errors=True)
+
+    @property
+    def snapshot(self) -> Path:
+        """Return the path of the newest snapshot, a link on the way to it resolved."""
+        return (self.home / "live").resolve() / "tagstack.duckdb"
 
     def _spawn(self, name: str) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TAGSTACK_")}
@@ -86,9 +95,10 @@ class Stage:
             )
 
     def memory_mb(self, name: str) -> float:
-        """Return the most memory a worker process has held, in MB; 0 where the system does not tell."""
+        """Return the most memory a worker, or the `server`, has held, in MB; 0 where the system does not tell."""
+        process = self.server.process if name == "server" else self._workers[name]
         try:
-            told = Path(f"/proc/{self._workers[name].pid}/status").read_text()
+            told = Path(f"/proc/{process.pid if process else 0}/status").read_text()
         except OSError:
             return 0.0
         return int(told.partition("VmHWM:")[2].split()[0]) / 1024
@@ -118,13 +128,13 @@ class Stage:
             self.server.stop()
             shutil.rmtree(self.home, ignore_errors=True)
 
-    def _until_ready(self, name: str) -> None:
+    def _until_ready(self, name: str, path: str) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S
         told = self.home / "run" / f"{name}.json"
         while time.monotonic() < deadline:
             if self._workers[name].poll() is not None:
                 break
-            if told.exists() and _answers(msgspec.json.decode(told.read_bytes())["http"] + "/readyz"):
+            if told.exists() and _answers(msgspec.json.decode(told.read_bytes())["http"] + f"/{path}"):
                 return
             time.sleep(POLL_S)
         last = (self.home / f"{name}.log").read_text(errors="replace")[-500:]
@@ -151,13 +161,10 @@ def _answers(url: str) -> bool:
 
 
 def _raw_declarations() -> list[dict[str, Any]]:
-    """Return the log and its stream of tags once more, under other names and subjects."""
-    ours = msgspec.json.encode(declarations()[:2]).decode()
-    for old, new in (
-        ("TAGSTACK_EVENTS", RAW_LOG),
-        ("TAGSTACK_TAGS", RAW_TAGS),
-        ("tagstack.", "bench."),
-    ):
-        ours = ours.replace(old, new)
-    streams: list[dict[str, Any]] = msgspec.json.decode(ours)
+    """Return the log and its stream of tags once more, and the log alone, under other names and subjects."""
+    streams: list[dict[str, Any]] = []
+    for name, count in ((RAW, 2), (BARE, 1)):
+        ours = msgspec.json.encode(declarations()[:count]).decode()
+        ours = ours.replace("TAGSTACK_", f"{name.upper()}_").replace("tagstack.", f"{name}.")
+        streams += msgspec.json.decode(ours)
     return streams

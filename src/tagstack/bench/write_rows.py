@@ -9,14 +9,13 @@ from typing import TypeVar
 
 import msgspec
 
-from tagstack.adapters.nats_streams import log_position
 from tagstack.adapters.nats_transport import Arrived
-from tagstack.bench.figures import Row, Wanted, side_by_side
+from tagstack.bench.figures import Row, Wanted, in_turns, side_by_side
 from tagstack.bench.load import Load, Sender, Sent
 from tagstack.bench.raw import RawLog, shape_of
 from tagstack.bench.requests import FOLLOWING, IMAGE_STREAMS, IMAGES, NAMESPACE, Pushes, RealPushes, alias, small
 from tagstack.bench.sizes import Sizes
-from tagstack.bench.stage import Stage
+from tagstack.bench.stage import BARE, Stage
 
 IN_FLIGHT = 512
 BATCHES_IN_FLIGHT = 16
@@ -36,13 +35,14 @@ class WritePath:
         self._stage = stage
         self._sizes = sizes
         self._sender = Sender(stage.transport)
-        self._raw = RawLog(stage)
+        self._raw, self._bare = RawLog(stage), RawLog(stage, BARE)
         self._many = Pushes([f"app{number}" for number in range(IMAGE_STREAMS)])
 
     async def set_up(self) -> None:
         """Let the worker know every image and image stream, as in a service that has been up for a while."""
         await self._sender.start()
         await self._raw.start()
+        await self._bare.start()
         await self._sender.crowd(iter([small("known", number) for number in range(IMAGES)]), 1)
         await self._sender.crowd(self._many.take(2 * IMAGE_STREAMS), IN_FLIGHT)
 
@@ -57,8 +57,13 @@ class WritePath:
         async def raw() -> float:
             return await self._settled(self._raw.crowd(shape, count, IMAGE_STREAMS, IN_FLIGHT))
 
-        wanted = Wanted("commands, 1000 image streams, 512 in flight", "1/s", 0.6)
-        return [wanted.row(await side_by_side(ours, raw, self._sizes.times))]
+        async def bare() -> float:
+            return await self._settled(self._bare.crowd(shape, count, IMAGE_STREAMS, IN_FLIGHT))
+
+        name = "commands, 1000 image streams, 512 in flight"
+        mine, *others = await in_turns([ours, raw, bare], self._sizes.times)
+        wanted = [Wanted(name, "1/s", 0.6), Wanted(f"{name}, beside a log without a stream of tags", "1/s", 0.6)]
+        return [each.row(list(zip(mine, theirs, strict=True))) for each, theirs in zip(wanted, others, strict=True)]
 
     async def hot_image_stream(self) -> list[Row]:
         """Small tag commands on one image stream, beside one append after the other."""
@@ -130,13 +135,6 @@ class WritePath:
             pairs = [(mine.percentile(share), theirs.percentile(share)) for mine, theirs in zip(ours, raw, strict=True)]
             rows.append(Wanted(f"reply latency p{share * 100:.0f} at 500/s", "ms", aim, "lower").row(pairs))
         return [*rows, Wanted("changed topic after the reply, p99", "ms", 3.0, "lower").alone(changed)]
-
-    async def fill(self) -> list[Row]:
-        """Push until the log is as long as the read path is to be measured with."""
-        missing = self._sizes.log_events - await log_position(self._stage.nc)
-        if missing > 0:
-            await self._sender.crowd(self._many.take(missing), IN_FLIGHT)
-        return []
 
     async def _beside_aliases(self, aliased: Pushes) -> Row:
         count = int(self._sizes.steady_s * PER_S)

@@ -1,0 +1,101 @@
+"""Writes a history straight into the log, with nobody waiting for the ack of each event.
+
+Only what is unguarded and lost by nobody may be written this way: the history's image streams are
+its own until it is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from tagstack.adapters.nats_append import MESSAGE_ID
+from tagstack.adapters.nats_log import encode, headers_of
+from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, jetstream, log_position, stream_info
+from tagstack.adapters.nats_subjects import event_id, event_subject
+from tagstack.bench.stage import Stage
+from tagstack.domain.errors import TagstackError, Unavailable
+from tagstack.domain.events import Event, ImageStreamEvent, TagEvent
+from tagstack.domain.names import ImageStreamName
+
+ACK_EVERY = 512  # messages
+UNACKED_MAX = 8  # times ACK_EVERY: the server drops what comes much faster than it stores
+ACK_TIMEOUT_S = 60.0
+TAGS_TIMEOUT_S = 600.0
+POLL_S = 0.1
+DUPLICATE_WINDOW_S = 1  # meanwhile, since the server keeps the id of every message of the window in memory
+
+
+async def fill(stage: Stage, events: Iterable[Event]) -> int:
+    """Store events, wait until the stream of tags has them too, and return the log's position.
+
+    Raises: Unavailable where the log does not answer, TagstackError where it did not take every event.
+    """
+    before, sourced = await log_position(stage.nc), await _sourced(stage)
+    window = (await stream_info(stage.nc, EVENTS_STREAM))["config"]["duplicate_window"]
+    await _set_window(stage, DUPLICATE_WINDOW_S * 10**9)
+    count, of_tags = await _send(stage, events)
+    await _set_window(stage, window)
+    position = await log_position(stage.nc)
+    if position != before + count:
+        raise TagstackError(f"of {count} events {position - before} are in the log")
+    await _until_sourced(stage, sourced + of_tags)
+    return position
+
+
+async def _send(stage: Stage, events: Iterable[Event]) -> tuple[int, int]:
+    """Send events and return how many there were, and how many of tags."""
+    transport, inbox, count, of_tags = stage.transport, stage.transport.new_inbox(), 0, 0
+    room = asyncio.Semaphore(UNACKED_MAX)
+    unsubscribe = await transport.subscribe(inbox, lambda _: room.release())
+    try:
+        for count, event in enumerate(events, 1):
+            of_tags += isinstance(event, TagEvent)
+            last = count % ACK_EVERY == 0
+            if last:
+                await _taken(room)
+            transport.send(*_message(event, inbox if last else ""))
+        await transport.flush()
+        for _ in range(UNACKED_MAX):
+            await _taken(room)
+    finally:
+        await unsubscribe()
+    return count, of_tags
+
+
+async def _taken(room: asyncio.Semaphore) -> None:
+    try:
+        async with asyncio.timeout(ACK_TIMEOUT_S):
+            await room.acquire()
+    except TimeoutError:
+        raise Unavailable(f"the log gave no ack within {ACK_TIMEOUT_S} s") from None
+
+
+def _message(event: Event, reply: str) -> tuple[str, bytes, str, dict[str, str]]:
+    subject = event_subject(event)
+    if isinstance(event, TagEvent | ImageStreamEvent):
+        identity = event_id(event, ImageStreamName(event.namespace, event.image_stream))
+        headers = headers_of(event, identity) | {MESSAGE_ID: identity}
+    else:
+        headers = headers_of(event, f"{subject}/{event.cause}")
+    return subject, encode(event), reply, headers
+
+
+async def _set_window(stage: Stage, nanoseconds: int) -> None:
+    config = (await stream_info(stage.nc, EVENTS_STREAM))["config"]
+    answer = await jetstream(stage.nc, f"STREAM.UPDATE.{EVENTS_STREAM}", config | {"duplicate_window": nanoseconds})
+    if "error" in answer:
+        raise TagstackError(f"stream {EVENTS_STREAM} can't be changed: {answer['error']['description']}")
+
+
+async def _sourced(stage: Stage) -> int:
+    return int((await stream_info(stage.nc, TAGS_STREAM))["state"]["last_seq"])
+
+
+async def _until_sourced(stage: Stage, wanted: int) -> None:
+    try:
+        async with asyncio.timeout(TAGS_TIMEOUT_S):
+            while await _sourced(stage) < wanted:  # noqa: ASYNC110 nobody tells
+                await asyncio.sleep(POLL_S)
+    except TimeoutError:
+        raise Unavailable(f"stream {TAGS_STREAM} lags behind for more than {TAGS_TIMEOUT_S} s") from None
