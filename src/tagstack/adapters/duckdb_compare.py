@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from tagstack.adapters.duckdb_folded import ASKED, SHOWN, TABLES, VIEWS
+from tagstack.application.quoting import literal
 from tagstack.domain.errors import Unavailable
 from tagstack.domain.times import text_of
 
@@ -50,8 +51,8 @@ class Comparison:
                     raise Unavailable(f"snapshot {snapshot} can't be opened: {error}") from error
 
     def _attach(self, snapshot: Path) -> int:
-        quoted = str(snapshot.resolve(strict=True)).replace("'", "''")
-        self._con.execute(f"USE folded; ATTACH OR REPLACE '{quoted}' AS live (READ_ONLY)")
+        path = literal(str(snapshot.resolve(strict=True)))
+        self._con.execute(f"USE folded; ATTACH OR REPLACE {path} AS live (READ_ONLY)")
         self._con.execute("USE live")  # where a macro looks for its relations
         return self._number("SELECT position FROM checkpoint")
 
@@ -109,9 +110,9 @@ class Comparison:
         for name in list(self._waiting):
             self._insert(name)
         if relation == "tags_as_of":
-            return [("folded.tags_as_of", f"tags_as_of({_text(self.moment)})")]
+            return [("folded.tags_as_of", f"tags_as_of({literal(self.moment)})")]
         if relation in ASKED:
-            asked = [f"{relation}({_text(value)})" for (value,) in self._con.execute(ASKED[relation]).fetchall()]
+            asked = [f"{relation}({literal(value)})" for (value,) in self._con.execute(ASKED[relation]).fetchall()]
             return [(f"folded.{call}", call) for call in asked]
         return [(f"folded.{relation}", f"live.{relation}")]
 
@@ -132,7 +133,3 @@ class Comparison:
         sql = f"INSERT INTO folded.{relation} ({', '.join(names)}) SELECT {', '.join(values)} FROM arriving"  # noqa: S608
         self._con.execute(sql)
         self._con.unregister("arriving")
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

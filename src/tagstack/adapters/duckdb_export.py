@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import duckdb
 
+from tagstack.application.quoting import literal
 from tagstack.domain.errors import TagstackError, Unavailable
 
 MEMORY_LIMIT = "1GB"
@@ -50,9 +51,8 @@ class SnapshotSource:
 
     async def write(self, sql: str, file: str) -> int:
         """Write the rows of a statement to a Parquet file and return how many there were."""
-        quoted = file.replace("'", "''")
         try:
-            row = self._con.execute(f"COPY ({sql}) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)").fetchone()
+            row = self._con.execute(f"COPY ({sql}) TO {literal(file)} (FORMAT parquet, COMPRESSION zstd)").fetchone()
         except duckdb.Error as error:
             raise TagstackError(f"{file} can't be written: {error}") from error
         return int(row[0]) if row else 0

@@ -13,7 +13,8 @@ import duckdb
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from tagstack.adapters.duckdb_json import RowEncoder, cast_type, quoted
+from tagstack.adapters.duckdb_json import RowEncoder, cast_type
+from tagstack.application.quoting import identifier
 from tagstack.application.statements import Statement
 from tagstack.domain.errors import BadRequest, TooLarge
 
@@ -72,7 +73,7 @@ class Rows:
         if not any(casts):
             return told, statement.sql
         listed = ", ".join(
-            f"CAST(#{number} AS {cast}) AS {quoted(name)}" if cast else f"#{number}"
+            f"CAST(#{number} AS {cast}) AS {identifier(name)}" if cast else f"#{number}"
             for number, (cast, (name, _)) in enumerate(zip(casts, columns, strict=True), 1)
         )
         return told, f"SELECT {listed} FROM (\n{_without_end(statement.sql)}\n)"  # noqa: S608  strangers' SQL is what this runs

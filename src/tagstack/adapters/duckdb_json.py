@@ -25,6 +25,8 @@ from typing import Any
 import msgspec
 from duckdb.sqltypes import DuckDBPyType
 
+from tagstack.application.quoting import identifier
+
 Convert = Callable[[Any], Any]
 
 DECIMAL_DIGITS_MAX = 15
@@ -60,16 +62,11 @@ def _readable(kind: DuckDBPyType) -> str:
             key, value = _children(kind)
             return f"MAP({_readable(key)}, {_readable(value)})"
         case "struct":
-            fields = (f"{quoted(name)} {_readable(child)}" for name, child in _fields(kind))
+            fields = (f"{identifier(name)} {_readable(child)}" for name, child in _fields(kind))
             return f"STRUCT({', '.join(fields)})"
     if kind.id in _ZONED:
         return "TIMESTAMP"
     return str(kind) if kind.id in _KNOWN and kind.id != "enum" else "VARCHAR"
-
-
-def quoted(name: str) -> str:
-    """Return a name as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _children(kind: DuckDBPyType) -> list[DuckDBPyType]:

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from tagstack.application.quoting import identifier
+
 FORMAT = "tagstack-export"
 VERSION = 1
 
@@ -166,12 +168,8 @@ def relation_files(described: Iterable[tuple[Any, ...]], position: int) -> Itera
     for relation, group in itertools.groupby(described, key=lambda column: str(column[0])):
         if relation == "events" or relation in BEHIND:
             continue
-        columns = [(_quoted(name), kind) for _, name, kind in group]
+        columns = [(identifier(name), kind) for _, name, kind in group]
         selected = ", ".join(f"{WRITTEN.get(kind, '{0}').format(name)} AS {name}" for name, kind in columns)
-        sql = f"SELECT {selected} FROM {_quoted(relation)} ORDER BY {ORDERS.get(relation, 'ALL')}"  # noqa: S608
+        sql = f"SELECT {selected} FROM {identifier(relation)} ORDER BY {ORDERS.get(relation, 'ALL')}"  # noqa: S608
         told = [f"{name} {kind}" for name, kind in columns]
         yield File(f"{quote(relation, safe='')}.parquet", sql, position, columns=told)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -19,6 +19,7 @@ import msgspec
 
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
 from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.application.quoting import literal
 from tagstack.application.read_models import LogMessage
 from tagstack.application.timeline import timeline
 
@@ -147,8 +148,8 @@ def answer(con: duckdb.DuckDBPyConnection, sql: str) -> str:
 def sample(folder: Path) -> ReadModelFile:
     """Return read models in memory that hold the events of a sample."""
     models = ReadModelFile(Path(":memory:"), discover([builtin_folder()]), FileOptions(threads=1))
-    path = str(folder / "events.parquet").replace("'", "''")
-    stored = models.connection.execute(f"SELECT position, data, cause FROM '{path}' ORDER BY position").fetchall()  # noqa: S608 a path of ours
+    path = literal(str(folder / "events.parquet"))
+    stored = models.connection.execute(f"SELECT position, data, cause FROM {path} ORDER BY position").fetchall()  # noqa: S608 a path of ours
     models.fold([LogMessage(position, "", data.encode(), cause) for position, data, cause in stored], "sample")
     return models
 
