@@ -11,9 +11,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from tagstack.cli.output import SHORT_HEX
+
 GAP, NARROW_GAP = 3, 2
+CELL_WIDTH_MAX = 120  # of a column in a table that is not fitted; a longer text stands out of it
 CUT = "…"
-_SHORT_DIGEST = 19  # sha256: and 12 digits
+_SHORT_DIGEST = len("sha256:") + SHORT_HEX
 _REPOSITORY_WIDTH_MIN = 6
 
 
@@ -33,12 +36,22 @@ class Narrow(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Which columns are printed, under which heads, how wide. `fits` is whether the terminal is wide enough."""
+    """Which columns are printed, under which heads, how wide.
 
-    columns: list[int]
-    heads: list[str]
-    widths: list[int]
-    fits: bool = True
+    `fitted` is whether longer texts are cut, `records` whether every value has a line of its own instead.
+    """
+
+    columns: Sequence[int]
+    heads: Sequence[str]
+    widths: Sequence[int]
+    fitted: bool = True
+    records: bool = False
+
+    def line(self, row: Sequence[str]) -> str:
+        """Return a line of the table; `row` has a value for each of the plan's columns."""
+        texts = map(cut, row, self.widths) if self.fitted else row
+        gap = " " * (NARROW_GAP if self.fitted else GAP)
+        return gap.join(text.ljust(width) for text, width in zip(texts, self.widths, strict=True)).rstrip()
 
 
 def terminal_width() -> int:
@@ -46,12 +59,13 @@ def terminal_width() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
 
 
-def plan(heads: Sequence[str], cells: Sequence[int], width: int, narrow: Narrow) -> Plan | None:
-    """Return how a table whose cells are so wide is fitted; None where it fits as it is."""
+def plan(heads: Sequence[str], cells: Sequence[int], narrow: Narrow | None) -> Plan:
+    """Return how a table whose cells are so wide is printed; without `narrow` it is never fitted."""
     natural = [max(len(head), cell) for head, cell in zip(heads, cells, strict=True)]
-    if sum(natural) + GAP * (len(heads) - 1) <= width:
-        return None
     kept = list(range(len(heads)))
+    width = terminal_width()
+    if narrow is None or not width or sum(natural) + GAP * (len(heads) - 1) <= width:
+        return Plan(kept, heads, [min(CELL_WIDTH_MAX, each) for each in natural], fitted=False)
     for left_out in (None, *narrow.spare):
         kept = [index for index in kept if heads[index] != left_out]
         shown = [narrow.heads.get(heads[index], heads[index]) for index in kept]
@@ -63,7 +77,7 @@ def plan(heads: Sequence[str], cells: Sequence[int], width: int, narrow: Narrow)
         room = width - NARROW_GAP * (len(kept) - 1)
         if sum(least) <= room:
             return Plan(kept, shown, _shared(wanted, least, room))
-    return Plan(kept, shown, least, fits=False)
+    return Plan(kept, shown, least, records=narrow.records)
 
 
 def _shared(wanted: list[int], least: list[int], room: int) -> list[int]:

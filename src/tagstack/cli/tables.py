@@ -7,11 +7,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from tagstack.cli.fitting import GAP, NARROW_GAP, Narrow, Plan, cut, plan, terminal_width
+from tagstack.cli.fitting import Narrow, Plan, plan
 from tagstack.cli.output import NOTHING, cell, plain, print_yaml, say, seconds, short
 
 ROWS_MEASURED_MAX = 1_000  # a table's columns are as wide as its first rows need
-CELL_WIDTH_MAX = 120
 
 Row = dict[str, Any]
 
@@ -41,17 +40,16 @@ class Table:
         self._columns = columns
         self._null = null
         self._narrow = narrow
-        self._first: list[list[str]] | None = []
-        self._widths: list[int] = []
-        self._plan: Plan | None = None
+        self._first: list[list[str]] = []
+        self._plan: Plan | None = None  # not known before the first rows are
         self.count = 0
 
     def add(self, values: Iterable[Any]) -> None:
         """Print one row; the first ones wait until the widths are known."""
         row = [cell(value, self._null) for value in values]
         self.count += 1
-        if self._first is None:
-            self._write(row)
+        if self._plan is not None:
+            self._write(self._plan, row, self.count)
             return
         self._first.append(row)
         if len(self._first) >= ROWS_MEASURED_MAX:
@@ -59,47 +57,26 @@ class Table:
 
     def end(self) -> None:
         """Print what still waits."""
-        if self._first is not None:
+        if self._plan is None:
             self._measured()
 
     def _measured(self) -> None:
-        first, self._first = self._first or [], None
-        cells = [max(map(len, values), default=0) for values in zip(*first, strict=True)] or [0] * len(self._columns)
-        width = terminal_width() if self._narrow else 0
-        if self._narrow and width:
-            self._plan = plan(self._columns, cells, width, self._narrow)
-        heads = self._columns if self._plan is None else self._plan.heads
-        if self._plan is None:
-            natural = zip(self._columns, cells, strict=True)
-            self._widths = [min(CELL_WIDTH_MAX, max(len(head), wide)) for head, wide in natural]
-        if not self._in_records:
-            say(self._line(heads), style="bold")
-        for number, row in enumerate(first, 1):
-            self._write(row, number)
+        cells = [max(map(len, values)) for values in zip(*self._first, strict=True)] or [0] * len(self._columns)
+        self._plan = plan(self._columns, cells, self._narrow)
+        if not self._plan.records:
+            say(self._plan.line(self._plan.heads), style="bold")
+        for number, row in enumerate(self._first, 1):
+            self._write(self._plan, row, number)
+        self._first.clear()
 
-    @property
-    def _in_records(self) -> bool:
-        return self._plan is not None and not self._plan.fits and self._narrow is not None and self._narrow.records
-
-    def _write(self, row: Sequence[str], number: int = 0) -> None:
-        if self._in_records:
-            self._record(row, number or self.count)
+    def _write(self, chosen: Plan, row: Sequence[str], number: int) -> None:
+        if chosen.records:
+            say(f"-- {number}", style="dim")
+            width = max(map(len, self._columns))
+            for head, value in zip(self._columns, row, strict=True):
+                sys.stdout.write(f"{head.ljust(width)}   {value}".rstrip() + "\n")
             return
-        shown = row if self._plan is None else [row[index] for index in self._plan.columns]
-        sys.stdout.write(self._line(shown) + "\n")
-
-    def _record(self, row: Sequence[str], number: int) -> None:
-        say(f"-- {number}", style="dim")
-        width = max(map(len, self._columns))
-        for head, value in zip(self._columns, row, strict=True):
-            sys.stdout.write(f"{head.ljust(width)}   {value}".rstrip() + "\n")
-
-    def _line(self, row: Sequence[str]) -> str:
-        if self._plan is None:
-            cells = (value.ljust(width) for value, width in zip(row, self._widths, strict=True))
-            return (" " * GAP).join(cells).rstrip()
-        cells = (cut(value, width).ljust(width) for value, width in zip(row, self._plan.widths, strict=True))
-        return (" " * NARROW_GAP).join(cells).rstrip()
+        sys.stdout.write(chosen.line([row[index] for index in chosen.columns]) + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Iterable[Any]], *, wide: bool = False) -> None:
