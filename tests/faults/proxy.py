@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 LOST_S = 0.2  # from the lost answer to the end of the connection
@@ -88,10 +89,13 @@ async def closed(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
+P = TypeVar("P", bound=Proxy)
+
+
 @asynccontextmanager
-async def proxy_before(url: str) -> AsyncIterator[Proxy]:
-    """A proxy before a server, on a port of its own."""
-    proxy = Proxy(url)
+async def proxy_before(url: str, kind: type[P] = Proxy) -> AsyncIterator[P]:  # type: ignore[assignment]
+    """A proxy of some kind before a server, on a port of its own."""
+    proxy = kind(url)
     server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     proxy.url = f"nats://{host}:{port}"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from tagstack.adapters import nats_direct, nats_followers
 from tagstack.adapters.nats_followers import CONSUMER
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream
 from tests.examples_nats import Json, ask, client_of, digest, log_of, mapping, run, until, worker
-from tests.faults.proxy import CHUNK_BYTES, Proxy
+from tests.faults.proxy import CHUNK_BYTES, Proxy, proxy_before
 
 
 class CuttingProxy(Proxy):
@@ -38,20 +37,6 @@ class CuttingProxy(Proxy):
                 self._unsaid = b""
                 self.lost += 1
                 return
-
-
-@asynccontextmanager
-async def proxy_before(url: str) -> AsyncIterator[CuttingProxy]:
-    """A proxy before a server, on a port of its own."""
-    proxy = CuttingProxy(url)
-    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
-    host, port = server.sockets[0].getsockname()
-    proxy.url = f"nats://{host}:{port}"
-    try:
-        yield proxy
-    finally:
-        server.close()
-        await proxy.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +98,7 @@ LEARNING: dict[str, Fault] = {
 
 async def move_while_lost(url: str, fault: Fault) -> None:
     """Move both sources while something is lost, and see both followers follow."""
-    async with client_of(url) as client, proxy_before(url) as proxy:
+    async with client_of(url) as client, proxy_before(url, CuttingProxy) as proxy:
         await follow(url, client)
         async with worker(proxy.url):
             fault(proxy)
