@@ -96,10 +96,7 @@ class Queries:
             case "ImageStreamLayers":
                 return await self._layers(target)
             case "AsOf":
-                moment = self._as_of(query.time)
-                if not (await self._log.load(target)).position:  # a deleted one still has a past
-                    raise NotFound.of("imagestreams", query.name)
-                return await self._list(query, [target], moment)
+                return await self._list(query, [target], self._as_of(query.time))
             case "Image":
                 return await self._cluster_image(namespace, query.name)
             case "History":
@@ -198,6 +195,8 @@ class Queries:
 
         async def rows_of(name: ImageStreamName) -> list[dict[str, Any]]:
             state = await self._log.load(name)
+            if not state.position:  # a deleted one still has a past
+                raise NotFound.of("imagestreams", name.name)
             return rows.as_of_rows(name, await self._log.history(name, None, state.position), moment)
 
         return rows_of
