@@ -22,7 +22,7 @@ from growth_plot import Panel, draw
 from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_streams import EVENTS_STREAM, log_position, stream_info
 from tagstack.bench.filling import fill
-from tagstack.bench.history import History, Place
+from tagstack.bench.history import EVENTS_PER_TAG, History, Place
 from tagstack.bench.load import Sender, Sent
 from tagstack.bench.lookups import Lookups
 from tagstack.bench.projector import BenchProjector
@@ -31,7 +31,6 @@ from tagstack.bench.stage import Stage, stage
 from tagstack.domain.names import ImageStreamName
 
 LENGTHS = (10_000, 100_000, 1_000_000, 10_000_000)
-EVENTS_PER_TAG = 10
 WIDE = (1, 10, 100, 1_000)  # tags of an image stream whose load is measured
 DEEP = 2_000  # moves of the only tag of another one
 TIMES = 5

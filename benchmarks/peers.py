@@ -25,14 +25,13 @@ from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
 from tagstack.adapters.nats_log import encode
 from tagstack.application.read_models import LogMessage
 from tagstack.bench.filling import fill
-from tagstack.bench.history import History, Place
+from tagstack.bench.history import EVENTS_PER_TAG, History, Place
 from tagstack.bench.load import Sender
 from tagstack.bench.lookups import Lookups
 from tagstack.bench.requests import IMAGE_STREAMS, IMAGES, Pushes, small
 from tagstack.bench.stage import stage
 
 EVENTS = 1_000_000
-EVENTS_PER_TAG = 10
 ROUNDS = 3
 COMMANDS, PEER_COMMANDS, IN_FLIGHT = 20_000, 1_000, 512
 SMALL, LARGE = 1_000, 20_000  # events per batch

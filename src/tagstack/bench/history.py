@@ -17,6 +17,7 @@ from tagstack.domain.events import Event, Head, ImageRecorded, ImageStreamCreate
 from tagstack.domain.names import ImageStreamName
 from tagstack.domain.times import text_of
 
+EVENTS_PER_TAG = 10  # in a log whose tags grow with it
 TAGS_PER_IMAGE_STREAM = 10
 IMAGE_STREAMS_PER_NAMESPACE = 20
 PUSHES_PER_IMAGE = 10  # an image is pushed, promoted and rolled out: several tags come to point at it

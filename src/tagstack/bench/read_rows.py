@@ -13,7 +13,7 @@ from tagstack.adapters.nats_reader import LogSource
 from tagstack.adapters.nats_streams import log_position
 from tagstack.bench.figures import Row, Wanted, side_by_side
 from tagstack.bench.filling import fill
-from tagstack.bench.history import History
+from tagstack.bench.history import EVENTS_PER_TAG, History
 from tagstack.bench.load import Load, Sender, Sent
 from tagstack.bench.lookups import Lookups
 from tagstack.bench.projector import POLL_S, BenchProjector, Built
@@ -22,7 +22,6 @@ from tagstack.bench.sizes import Sizes
 from tagstack.bench.stage import Stage
 from tagstack.domain.errors import Unavailable
 
-EVENTS_PER_TAG = 10
 PER_S = 1_000.0
 READ_WAIT_S = 5.0
 WATCH_TIMEOUT_S = 600.0

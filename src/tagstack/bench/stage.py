@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 from nats.aio.client import Client
 
+from tagstack.adapters.duckdb_snapshots import NAME
 from tagstack.adapters.nats_connection import connect
 from tagstack.adapters.nats_server import NatsServer, ServerOptions, die_with_parent
 from tagstack.adapters.nats_streams import declarations, declare, jetstream
@@ -78,7 +79,7 @@ class Stage:
     @property
     def snapshot(self) -> Path:
         """Return the path of the newest snapshot, a link on the way to it resolved."""
-        return (self.home / "live").resolve() / "tagstack.duckdb"
+        return (self.home / "live").resolve() / NAME
 
     def _spawn(self, name: str) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TAGSTACK_")}
