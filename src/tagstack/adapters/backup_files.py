@@ -21,6 +21,7 @@ import msgspec
 
 from tagstack.application.records import Reached, Record
 from tagstack.domain.errors import TagstackError
+from tagstack.domain.nesting import UNREADABLE
 
 FORMAT = "tagstack-backup"
 VERSION = 1
@@ -103,7 +104,7 @@ def _is_one_line_of_json(body: bytes) -> bool:
     try:
         body.decode()
         _anything.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return False
     return True
 

@@ -15,6 +15,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from tagstack.application.read_models import DeadLetter, LogMessage
 from tagstack.domain.events import EVENT_VERSION, AnyEvent
+from tagstack.domain.nesting import UNREADABLE
 
 _HEAD = {
     "image": "VARCHAR",
@@ -87,7 +88,7 @@ def sift(messages: Sequence[LogMessage]) -> Sifted:
     for message in messages:
         try:
             event = _decoder.decode(message.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             found.dead.append(dead_letter(message, str(error)))
             continue
         if event.version > EVENT_VERSION:

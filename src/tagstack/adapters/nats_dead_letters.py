@@ -13,6 +13,7 @@ from tagstack.adapters.nats_intake import COMMAND_ID, REASON
 from tagstack.adapters.nats_streams import DEAD_STREAM
 from tagstack.adapters.nats_subjects import DEAD, QUEUE, addressee
 from tagstack.domain.errors import NotFound, TagstackError, Unavailable
+from tagstack.domain.nesting import UNREADABLE
 
 DEAD_REASON = "Tagstack-Dead-Reason"
 DEAD_STATUS = "Tagstack-Dead-Status"
@@ -136,5 +137,5 @@ def _json(body: bytes) -> Any:
         return None
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return body.decode(errors="replace")

@@ -21,6 +21,7 @@ from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, settled
 from tagstack.adapters.nats_subjects import EVENTS
 from tagstack.application.followers import Followers, Heard
 from tagstack.domain.errors import TagstackError, Unavailable, UnreadableEvent
+from tagstack.domain.nesting import UNREADABLE
 
 CONSUMER = "tagstack-followers"
 GROUP = "followers"
@@ -219,6 +220,6 @@ def _read(msg: Msg) -> tuple[int, Heard | None]:
     position = msg.metadata.sequence.stream
     try:
         return position, _decoder.decode(msg.data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         _log.error("followers: the event at position %s can't be read: %s", position, error)
         return position, None

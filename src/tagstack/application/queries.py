@@ -15,6 +15,7 @@ from tagstack.domain.events import ImageAnnotated, ImageSigned
 from tagstack.domain.image_stream import ImageStream
 from tagstack.domain.layers import image_stream_layers
 from tagstack.domain.names import ImageStreamName, split_image, split_tag
+from tagstack.domain.nesting import UNREADABLE
 from tagstack.domain.stack import Entry
 from tagstack.domain.times import canonical
 
@@ -52,7 +53,7 @@ def read_query(body: bytes) -> Query:
             return _decoder.decode(body)
         except msgspec.ValidationError:
             raw = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise BadRequest(f"the query is no JSON: {error}") from error
     if not isinstance(raw, dict):
         raise BadRequest(f"the query must be an object, got {shape.kind_of(raw)}")

@@ -16,6 +16,7 @@ import msgspec
 from tagstack.application.grants import EVERYONE, Grants
 from tagstack.domain import shape
 from tagstack.domain.errors import BadRequest, Invalid, Timeout, TooManyRequests
+from tagstack.domain.nesting import UNREADABLE
 
 STATEMENTS_MAX = 64  # running or waiting; over it the answer is TooManyRequests
 STATEMENTS_PER_ACTOR_MAX = 2  # running at once; fewer than there are processes, so that nobody takes them all
@@ -86,7 +87,7 @@ def read_statement(body: bytes) -> Statement:
             if faults:
                 raise Invalid.of("Statement", "", faults) from None
             raise
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise BadRequest(f"the statement can't be read: {error}") from error
 
 

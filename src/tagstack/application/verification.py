@@ -27,6 +27,7 @@ from tagstack.domain.events import (
     TagDeleted,
     TagEvent,
 )
+from tagstack.domain.nesting import UNREADABLE
 
 COMPLAINTS_MAX = 1_000  # kept; the others are counted
 
@@ -93,7 +94,7 @@ class Verification:
         self.position = record.position
         try:
             event = self._decoder.decode(record.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             self._complain(record, "readable", f"{record.subject}: no event: {error}")
             return None
         if event.version > EVENT_VERSION:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 from itertools import accumulate
 
+import msgspec
+
 NESTING_MAX = 100
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what a decoder of JSON raises
 
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _OTHERS = bytes(byte for byte in range(256) if byte not in b"[]{}")

@@ -9,7 +9,7 @@ import msgspec
 from tagstack.domain import shape, validation
 from tagstack.domain.commands import AnyCommand
 from tagstack.domain.errors import BadRequest, Fault, Invalid
-from tagstack.domain.nesting import NESTING_MAX, is_too_deep
+from tagstack.domain.nesting import NESTING_MAX, UNREADABLE, is_too_deep
 
 API_VERSIONS = ("v1", "image.openshift.io/v1")
 KINDS: dict[str, type] = {str(command.__struct_config__.tag): command for command in get_args(AnyCommand)}
@@ -28,7 +28,7 @@ def read_command(body: bytes, internal_registry: str = "") -> AnyCommand:
             command = _decoder.decode(body)
         except msgspec.ValidationError:
             command, faults = _fit(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise BadRequest(f"the body is no JSON: {error}") from error
     if is_too_deep(body):
         raise BadRequest(f"the body is nested deeper than {NESTING_MAX} levels")
