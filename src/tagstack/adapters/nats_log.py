@@ -39,6 +39,7 @@ from tagstack.domain.errors import Unavailable, UnreadableEvent
 from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
 from tagstack.domain.image_stream import ImageStream, load
 from tagstack.domain.names import ImageStreamName, TagName
+from tagstack.domain.nesting import UNREADABLE
 
 FETCH_MESSAGES_MAX = 1_000
 FETCH_TIMEOUT_S = 10.0
@@ -57,11 +58,11 @@ def decode(position: int, body: bytes) -> AnyEvent:
     """Return the event in a body. Raises UnreadableEvent naming its position."""
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise UnreadableEvent(f"the event at position {position} can't be read: {error}") from error
 
 
-def headers_of(event: Event, identity: str) -> dict[str, str]:
+def _headers_of(event: Event, identity: str) -> dict[str, str]:
     """Return an event's CloudEvents headers (binary mode)."""
     return {
         "ce-specversion": "1.0",
@@ -73,9 +74,16 @@ def headers_of(event: Event, identity: str) -> dict[str, str]:
     } | trace_headers()
 
 
-def _message(event: Event, name: ImageStreamName) -> Message:
-    identity = event_id(event, name)
-    return Message(event_subject(event), encode(event), headers_of(event, identity) | {MESSAGE_ID: identity})
+def message_of(event: Event) -> Message:
+    """Return what stores an event.
+
+    An image's event carries no message id: with one, the server would take the tag's event for its duplicate.
+    """
+    identity = event_id(event)
+    headers = _headers_of(event, identity)
+    if isinstance(event, TagEvent | ImageStreamEvent):
+        headers[MESSAGE_ID] = identity
+    return Message(event_subject(event), encode(event), headers)
 
 
 def _guard(name: ImageStreamName, expected: int) -> dict[str, str]:
@@ -107,7 +115,7 @@ class NatsLog:
 
     async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
         """Store one command's events after position `expected`; several go as one atomic batch."""
-        messages = [_message(event, name) for event in events]
+        messages = [message_of(event) for event in events]
         messages[0].headers.update(_guard(name, expected))
         if len(messages) == 1:
             return await self._appender.append(messages[0])
@@ -120,20 +128,17 @@ class NatsLog:
 
         Whoever gets in between, on whatever image stream, breaks the chain: the rest is refused.
         """
-        messages = [context.run(_message, event, name) for event, context in events]
+        messages = [context.run(message_of, event) for event, context in events]
         messages[0].headers.update(_guard(name, expected))
         for before, message in pairwise(messages):
             message.headers[EXPECTED_MESSAGE_ID] = before.headers[MESSAGE_ID]
         return await self._appender.append_all(messages)
 
     async def record(self, event: Event, expected: int = 0) -> int:
-        """Store an image's event if its subject's last position is `expected`.
-
-        It carries no message id: with one, the server would take the tag's event for its duplicate.
-        """
-        subject = event_subject(event)
-        headers = headers_of(event, f"{subject}/{event.cause}") | {EXPECTED: str(expected)}
-        return await self._appender.append(Message(subject, encode(event), headers))
+        """Store an image's event if its subject's last position is `expected`."""
+        message = message_of(event)
+        message.headers[EXPECTED] = str(expected)
+        return await self._appender.append(message)
 
     async def last(self, event: Event) -> Stored | None:
         """Return the last event under the same subject as `event`."""

@@ -93,9 +93,11 @@ def event_subject(event: Event) -> str:
     raise AssertionError(f"no subject for {type(event)}")
 
 
-def event_id(event: Event, name: ImageStreamName) -> str:
+def event_id(event: Event) -> str:
     """Return the event's `ce-id`, which is its `Nats-Msg-Id` too (image events carry no message id)."""
-    return f"{name}/{event.cause}/{event.number}"
+    if isinstance(event, TagEvent | ImageStreamEvent):
+        return f"{event.namespace}/{event.image_stream}/{event.cause}/{event.number}"
+    return f"{event_subject(event)}/{event.cause}"
 
 
 def addressee(subject: str, prefix: str) -> tuple[str, ImageStreamName]:

@@ -24,7 +24,7 @@ from tagstack.application.folding import RELATIONS, AsOf, Folding
 from tagstack.application.records import Record
 from tagstack.application.verification import Complaint, Findings, Verification, body_digest
 from tagstack.application.verified import TagSeen
-from tagstack.domain.events import Event, ImageStreamEvent, TagEvent
+from tagstack.domain.events import Event
 from tagstack.domain.names import ImageStreamName
 
 TAGS_WAIT_S = 10.0  # the server fills TAGSTACK_TAGS by itself, moments later
@@ -58,10 +58,7 @@ def _silent(reached: int, last: int) -> None:
 
 def address(event: Event) -> tuple[str, str]:
     """Return an event's subject and its `ce-id`, as the log files it."""
-    subject = event_subject(event)
-    if isinstance(event, ImageStreamEvent | TagEvent):
-        return subject, event_id(event, ImageStreamName(event.namespace, event.image_stream))
-    return subject, f"{subject}/{event.cause}"
+    return event_subject(event), event_id(event)
 
 
 class Fold:

@@ -9,14 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from tagstack.adapters.nats_append import MESSAGE_ID
-from tagstack.adapters.nats_log import encode, headers_of
+from tagstack.adapters.nats_log import message_of
 from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, jetstream, log_position, stream_info
-from tagstack.adapters.nats_subjects import event_id, event_subject
 from tagstack.bench.stage import Stage
 from tagstack.domain.errors import TagstackError, Unavailable
-from tagstack.domain.events import Event, ImageStreamEvent, TagEvent
-from tagstack.domain.names import ImageStreamName
+from tagstack.domain.events import Event, TagEvent
 
 ACK_EVERY = 512  # messages
 UNACKED_MAX = 8  # times ACK_EVERY: the server drops what comes much faster than it stores
@@ -54,7 +51,8 @@ async def _send(stage: Stage, events: Iterable[Event]) -> tuple[int, int]:
             last = count % ACK_EVERY == 0
             if last:
                 await _taken(room)
-            transport.send(*_message(event, inbox if last else ""))
+            message = message_of(event)
+            transport.send(message.subject, message.body, inbox if last else "", message.headers)
         await transport.flush()
         for _ in range(UNACKED_MAX):
             await _taken(room)
@@ -69,16 +67,6 @@ async def _taken(room: asyncio.Semaphore) -> None:
             await room.acquire()
     except TimeoutError:
         raise Unavailable(f"the log gave no ack within {ACK_TIMEOUT_S} s") from None
-
-
-def _message(event: Event, reply: str) -> tuple[str, bytes, str, dict[str, str]]:
-    subject = event_subject(event)
-    if isinstance(event, TagEvent | ImageStreamEvent):
-        identity = event_id(event, ImageStreamName(event.namespace, event.image_stream))
-        headers = headers_of(event, identity) | {MESSAGE_ID: identity}
-    else:
-        headers = headers_of(event, f"{subject}/{event.cause}")
-    return subject, encode(event), reply, headers
 
 
 async def _set_window(stage: Stage, nanoseconds: int) -> None:
