@@ -89,7 +89,9 @@ _DEAD: dict[str, Any] = {
 def declarations(replicas: int = 1) -> list[dict[str, Any]]:
     """Return the configuration of every stream, in the order they have to be made."""
     kept = {"storage": "file", "num_replicas": replicas, "max_age": 0, "max_bytes": -1, "max_msg_size": -1}
-    return [kept | stream for stream in (_EVENTS, _TAGS, _QUEUE, _DEAD)]
+    # synced and written out later than acked: it is filled from the log again where it lost something
+    tags = _TAGS | ({"persist_mode": "async"} if replicas == 1 else {})
+    return [kept | stream for stream in (_EVENTS, tags, _QUEUE, _DEAD)]
 
 
 async def jetstream(nc: Client, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -115,20 +117,31 @@ async def settled(nc: Client) -> None:
 
 
 async def declare(nc: Client, replicas: int = 1) -> None:
-    """Create the streams that are missing and bring the others up to their declaration.
-
-    An update replaces a stream's whole configuration, so it starts from the server's own.
-    """
+    """Create the streams that are missing and bring the others up to their declaration."""
     for wanted in declarations(replicas):
         name = wanted["name"]
         answer = await jetstream(nc, f"STREAM.CREATE.{name}", wanted)
         if answer.get("error", {}).get("err_code") == _STREAM_EXISTS:
-            current = (await jetstream(nc, f"STREAM.INFO.{name}"))["config"]
-            if RESTORING in current.get("metadata", {}):
-                raise TagstackError(f"stream {name} is half restored: run `tagstack restore` again to finish it")
-            answer = await jetstream(nc, f"STREAM.UPDATE.{name}", current | wanted)
+            answer = await _bring_up(nc, wanted)
         if "error" in answer:
             raise TagstackError(f"stream {name} can't be declared: {answer['error']['description']}")
+
+
+async def _bring_up(nc: Client, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Bring a stream up to its declaration and return JetStream's answer.
+
+    An update replaces a stream's whole configuration, so it starts from the server's own.
+    """
+    name = wanted["name"]
+    current = (await jetstream(nc, f"STREAM.INFO.{name}"))["config"]
+    if RESTORING in current.get("metadata", {}):
+        raise TagstackError(f"stream {name} is half restored: run `tagstack restore` again to finish it")
+    mode = {"persist_mode": current.get("persist_mode", "default")}  # for good: no update changes it
+    if mode["persist_mode"] == "async" and wanted["num_replicas"] > 1:
+        # replicas can't have it; the server fills the new stream from the log
+        await jetstream(nc, f"STREAM.DELETE.{name}")
+        return await jetstream(nc, f"STREAM.CREATE.{name}", wanted)
+    return await jetstream(nc, f"STREAM.UPDATE.{name}", current | wanted | mode)
 
 
 async def stream_info(nc: Client, name: str) -> dict[str, Any]:
