@@ -64,14 +64,6 @@ def read_request(prefix: str, subject: str, headers: Mapping[str, str] | None, b
     )
 
 
-async def answer(handle: Handle, request: Request) -> bytes:
-    """Return the Status that answers a request, as JSON."""
-    try:
-        return _encode(success(await handle(request)))
-    except TagstackError as error:
-        return _encode(failure(error))
-
-
 class CommandIntake:
     """Takes commands from a subject tree and replies to each."""
 
@@ -103,13 +95,14 @@ class CommandIntake:
     async def _reply(self, msg: Arrived) -> None:
         continue_trace(msg.headers)
         try:
-            request = read_request(COMMANDS, msg.subject, msg.headers, msg.data)
-        except BadRequest as error:
-            body = _encode(failure(error))
-        else:
-            body = await answer(self._handle, request)
+            status = success(await self._handle(read_request(COMMANDS, msg.subject, msg.headers, msg.data)))
+        except TagstackError as error:
+            status = failure(error)
+        except Exception as error:  # a bug of ours: its sender is told, and the others are served
+            _log.exception("a command to %s failed", msg.subject)
+            status = failure(error)
         try:
-            await self._transport.publish(msg.reply, body)
+            await self._transport.publish(msg.reply, _encode(status))
         except Unavailable as error:
             _log.warning("a reply was lost, the sender will ask again: %s", error)
 
