@@ -10,6 +10,7 @@ import msgspec
 import platformdirs
 
 PREFIX = "TAGSTACK_"
+SYNC_ALWAYS = "always"
 CLIENT_VARIABLES = frozenset({"TAGSTACK_SERVER", "TAGSTACK_ACTOR", "TAGSTACK_NAMESPACE", "TAGSTACK_OUTPUT"})
 
 

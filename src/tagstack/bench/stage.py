@@ -87,6 +87,7 @@ class Stage:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TAGSTACK_")}
         environment |= {"TAGSTACK_HOME": str(self.home), "TAGSTACK_NATS": self.server.url, "TAGSTACK_HTTP_PORT": "0"}
         environment["TAGSTACK_REPLICAS"] = str(self.replicas)
+        environment["TAGSTACK_SYNC_INTERVAL"] = self.server.options.sync_interval
         with (self.home / f"{name}.log").open("ab") as log:
             self._workers[name] = subprocess.Popen(
                 [sys.executable, "-m", "tagstack", "worker", name],
