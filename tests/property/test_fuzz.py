@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,10 +14,10 @@ from hypothesis import strategies as st
 
 from tagstack.adapters.nats_subjects import COMMANDS, token
 from tagstack.domain.wire import KINDS
+from tests.fuzz.inputs import inputs
 from tests.fuzz.targets import HEADERS, TARGETS, check_command, check_file, check_headers, check_name, check_subject
 from tests.property.commands import stories
 
-FOUND = Path(__file__).parent.parent / "fuzz" / "found"
 FUZZ = settings(max_examples=300, deadline=None)
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
 values = st.recursive(
@@ -104,7 +103,8 @@ def test_a_file_is_read_or_refused(body: bytes) -> None:
     check_file(body)
 
 
-@pytest.mark.parametrize("path", sorted(FOUND.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_what_fuzzing_has_found_is_read_or_refused(path: Path) -> None:
-    """Inputs that once broke a target: each is what it was found by, as `python -m tests.fuzz` left it."""
-    TARGETS[path.parent.name](path.read_bytes())
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_fuzzing_starts_from_and_has_found_is_read_or_refused(target: str) -> None:
+    """Good inputs, and those that once broke a target of `python -m tests.fuzz`: none breaks it now."""
+    for data in inputs(target):
+        TARGETS[target](data)
