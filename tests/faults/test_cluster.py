@@ -61,7 +61,10 @@ async def check_replicas(client: Client) -> None:
 
 
 def test_nothing_acknowledged_is_lost_when_nodes_go(cluster: Cluster) -> None:
-    """kill -9 of the log's leader, a node away for seconds, a rolling restart: commands go on meanwhile."""
+    """kill -9 of the log's leader, a node away for seconds, a rolling restart: commands go on meanwhile.
+
+    Seen to fail when `nats_streams.declarations` makes streams of one replica.
+    """
 
     async def scenario() -> None:
         proof = Proof()
@@ -90,7 +93,7 @@ def test_nothing_acknowledged_is_lost_when_nodes_go(cluster: Cluster) -> None:
 def test_workers_that_start_with_their_cluster_wait_for_it(tmp_path: Path) -> None:
     """Nobody leads yet, and not every node is seen: the streams are declared as soon as that is so.
 
-    Broken on purpose: where `declare` asks only once, a worker ends with "no suitable peers for placement".
+    Seen to fail when `nats_streams.declare` asks only once: a worker ends with "no suitable peers for placement".
     """
     cluster = Cluster(tmp_path / "cluster").start()
 

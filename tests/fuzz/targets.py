@@ -5,31 +5,39 @@ The properties of `tests/property/test_fuzz.py` and the coverage-guided `python 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 
+from tagstack.adapters.backup_files import record_of
 from tagstack.adapters.duckdb_batch import sift
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
 from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
 from tagstack.adapters.nats_intake import read_request
 from tagstack.adapters.nats_log import decode, encode
 from tagstack.adapters.nats_subjects import COMMANDS, addressee, token
+from tagstack.application.folding import Folding
 from tagstack.application.read_models import LogMessage
+from tagstack.application.records import Record
 from tagstack.application.replies import failure
+from tagstack.application.verification import Findings, Verification
+from tagstack.apps import verify
 from tagstack.cli.documents import read_documents
 from tagstack.cli.failures import UsageError
 from tagstack.cli.references import image_of, moment, tag_name
 from tagstack.domain.errors import BadRequest, Refused, TagstackError, UnreadableEvent
-from tagstack.domain.events import EVENT_VERSION, ImageStreamEvent, TagEvent
+from tagstack.domain.events import ImageStreamEvent, TagEvent
 from tagstack.domain.image_stream import load
 from tagstack.domain.names import ImageStreamName, image_stream_faults, namespace_faults
 from tagstack.domain.pull_spec import parse
 from tagstack.domain.wire import read_command
 
+LOG = Path(__file__).parent.parent / "golden" / "log" / "v1.jsonl"
 STATUS_BYTES_MAX = 1024 * 1024
 HEADERS = ("Tagstack-Command-Id", "Nats-Msg-Id", "Tagstack-Reason", "Tagstack-Sent", "Tagstack-Create")
 
@@ -63,10 +71,50 @@ def check_event(body: bytes) -> None:
         assert "position 1" in str(error)
         assert [letter.position for letter in sifted.dead] == [1]
         return
-    assert len(sifted.events) == (event.version <= EVENT_VERSION)
+    assert [message.position for message in sifted.events] == [1]
     assert decode(1, encode(event)) == event
     if isinstance(event, TagEvent | ImageStreamEvent):
         load(ImageStreamName(event.namespace, event.image_stream), [(1, event)])
+
+
+class _Rows:
+    """Takes folded rows, to see them made."""
+
+    def add(self, relation: str, row: dict[str, Any]) -> None:
+        """Take one row."""
+        assert relation and row
+
+
+class _Once:
+    """Takes keys that may come once; whether they do is no matter of one event."""
+
+    def add(self, key: str, position: int) -> None:
+        """Take one key."""
+        assert key.encode() and position
+
+    def repeated(self) -> Iterator[tuple[int, int]]:
+        """Return none."""
+        return iter(())
+
+
+def check_verify(body: bytes) -> None:
+    """Verify and fold a stored message in Python, behind a log that is right: only that one is complained of."""
+    past = _past()
+    record = Record(len(past) + 1, past[-1].stored, past[-1].subject, past[-1].headers, body)
+    findings = Findings()
+    verification, folding = Verification(findings, verify.address, _Once()), Folding(_Rows())
+    for each in [*past, record]:
+        folding.see(each, verification.see(each))
+    verification.end()
+    folding.end()
+    assert {complaint.position for complaint in findings.kept} <= {record.position}
+
+
+@lru_cache(1)
+def _past() -> list[Record]:
+    """Return the beginning of a log: an image, and a tag that points at it."""
+    with LOG.open("rb") as log:
+        return [record_of(line) for line in itertools.islice(log, 3)]
 
 
 @lru_cache(1)
@@ -145,6 +193,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "command": check_command,
     "event": check_event,
     "fold": check_fold,
+    "verify": check_verify,
     "subject": lambda data: check_subject(f"{COMMANDS}.{_text(data)}"),
     "headers": lambda data: check_headers(dict(zip(HEADERS, _text(data).split("\n"), strict=False))),
     "name": lambda data: check_name(_text(data)),

@@ -17,7 +17,10 @@ async def flood(client: Client, count: int) -> list[dict[str, Any]]:
 
 
 def test_over_the_bound_of_commands_in_flight_the_answer_comes_at_once(nats_url: str) -> None:
-    """What is over the bound is TooManyRequests with a hint when to retry; afterwards everything works as before."""
+    """What is over the bound is TooManyRequests with a hint when to retry; afterwards everything works as before.
+
+    Seen to fail when `CommandHandler.handle` has no bound.
+    """
 
     async def scenario() -> None:
         async with worker(nats_url, in_flight_max=8) as part, client_of(nats_url) as client:
@@ -58,7 +61,10 @@ def test_many_large_batches_at_the_same_moment(nats_url: str) -> None:
 
 
 def test_a_worker_that_stops_answers_what_it_has_taken(nats_url: str) -> None:
-    """Every command that reached a worker before it was told to stop gets its reply."""
+    """Every command that reached a worker before it was told to stop gets its reply.
+
+    Seen to fail when `CommandIntake.stop` waits for nothing.
+    """
 
     async def scenario() -> None:
         async with client_of(nats_url) as client:
