@@ -12,7 +12,18 @@ from nats.errors import Error as NatsError
 from tagstack.adapters import nats_wire
 from tagstack.adapters.nats_server import NatsServer
 from tests.examples_nats import WAIT_S, ask, client_of, mapping, run, until, worker_process
-from tests.faults.proxy import proxy_before
+from tests.faults.proxy import CHUNK_BYTES, Proxy, proxy_before
+
+FATAL = b"-ERR 'Maximum Payload Violation'\r\n"  # the client library gives up upon it
+
+
+class FatalStart(Proxy):
+    """Says something fatal to a client that has the first of the queue's consumers and will ask for the next."""
+
+    async def _downward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event) -> None:
+        while data := await reader.read(CHUNK_BYTES):
+            writer.write(data + FATAL if b'"name":"tagstack-commands-0"' in data else data)
+            await writer.drain()
 
 
 def test_a_worker_ends_when_its_connection_is_closed_for_good(nats_url: str, tmp_path: Path) -> None:
@@ -31,7 +42,21 @@ def test_a_worker_ends_when_its_connection_is_closed_for_good(nats_url: str, tmp
                     return False
 
                 await until(ready)
-                await proxy.inject(b"-ERR 'Maximum Payload Violation'\r\n")
+                await proxy.inject(FATAL)
+                assert await asyncio.to_thread(process.wait, WAIT_S) == 3
+
+    run(scenario)
+
+
+def test_a_worker_ends_when_its_connection_is_closed_in_the_middle_of_its_start(nats_url: str, tmp_path: Path) -> None:
+    """A start that a closed connection interrupts ends the process too, instead of leaving half a worker behind.
+
+    Seen to fail when the interrupted start told the thread that watches the connection to stop.
+    """
+
+    async def scenario() -> None:
+        async with proxy_before(nats_url, FatalStart) as proxy:
+            with worker_process(proxy.url, tmp_path) as process:
                 assert await asyncio.to_thread(process.wait, WAIT_S) == 3
 
     run(scenario)
