@@ -86,7 +86,7 @@ async def _run(settings: Settings, quiet: bool) -> None:
     children = Children([_child(name, settings, url) for name in WORKERS])
     web = http.server(_routes(children), lifespan="off")
     serving = asyncio.create_task(web.serve(sockets=[sock]))
-    endpoints = Endpoints(url, http.url_of(sock), str(settings.live / "tagstack.duckdb"), os.getpid())
+    endpoints = Endpoints(url, http.url_of(sock), str(settings.snapshot), os.getpid())
     watching: list[asyncio.Task[None]] = []
     try:
         await _declare(url, settings)
