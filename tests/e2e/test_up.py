@@ -118,7 +118,10 @@ def test_it_uses_a_server_that_is_there(tmp_path: Path, nats_server: NatsServer)
 
 
 def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:
-    """kill -9 of the command worker costs moments, not the service."""
+    """kill -9 of the command worker costs moments, not the service.
+
+    Seen to fail when `Child.revive` starts nothing.
+    """
     with running(tmp_path) as up:
         told = tmp_path / "run" / "commands.json"
         first = json.loads(told.read_bytes())["pid"]

@@ -27,7 +27,10 @@ class FatalStart(Proxy):
 
 
 def test_a_worker_ends_when_its_connection_is_closed_for_good(nats_url: str, tmp_path: Path) -> None:
-    """After an error upon which the client library gives up, the worker does not hang about: it exits with 3."""
+    """After an error upon which the client library gives up, the worker does not hang about: it exits with 3.
+
+    Seen to fail when `shell._end_with_connection` does not look whether the connection is closed.
+    """
 
     async def scenario() -> None:
         async with proxy_before(nats_url) as proxy, client_of(nats_url) as client:
@@ -62,7 +65,7 @@ def test_a_worker_ends_when_its_connection_is_closed_in_the_middle_of_its_start(
 def test_the_fast_path_is_back_as_soon_as_the_server_is(nats_server: NatsServer, monkeypatch: Any) -> None:
     """Attempts that were refused in between do not stand in the way of the one that succeeds.
 
-    Broken on purpose: with the PING of a refused attempt still waited for, it takes a whole connect timeout.
+    Seen to fail when `WireTransport._dial` still waits for the PING of a refused attempt.
     """
     monkeypatch.setattr(nats_wire, "CONNECT_TIMEOUT_S", 10 * WAIT_S)
 

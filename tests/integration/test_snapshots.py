@@ -24,7 +24,10 @@ def opened(home: Path) -> ReadModelFile:
 
 
 def test_readers_never_fail_and_never_see_a_mix(tmp_path: Path) -> None:
-    """Processes that open the path in a loop see whole states, rising, while bases and logs are switched."""
+    """Processes that open the path in a loop see whole states, rising, while bases and logs are switched.
+
+    Seen to fail when `DuckDBSnapshots._publish` shows the file itself instead of a copy.
+    """
     models, snapshots = opened(tmp_path), DuckDBSnapshots(tmp_path / "live", TINY)
     assert snapshots.publish(models)
     batches, size = 40, 20

@@ -14,7 +14,7 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from tagstack.application.read_models import DeadLetter, LogMessage
-from tagstack.domain.events import EVENT_VERSION, AnyEvent
+from tagstack.domain.events import AnyEvent, too_new
 from tagstack.domain.nesting import UNREADABLE
 
 _HEAD = {
@@ -91,8 +91,8 @@ def sift(messages: Sequence[LogMessage]) -> Sifted:
         except UNREADABLE as error:
             found.dead.append(dead_letter(message, str(error)))
             continue
-        if event.version > EVENT_VERSION:
-            found.dead.append(dead_letter(message, f"version {event.version} is newer than {EVENT_VERSION}"))
+        if why := too_new(event):
+            found.dead.append(dead_letter(message, why))
         else:
             found.events.append(message)
             classes.add(type(event))

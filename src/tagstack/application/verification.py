@@ -16,7 +16,6 @@ from tagstack.application.records import Record
 from tagstack.application.verified import Broken, Command, StreamSeen, TagSeen, command_rules, image_stream_rules
 from tagstack.application.verified_tags import tag_rules
 from tagstack.domain.events import (
-    EVENT_VERSION,
     AnyEvent,
     Event,
     ImageRecorded,
@@ -26,6 +25,7 @@ from tagstack.domain.events import (
     TagConfigured,
     TagDeleted,
     TagEvent,
+    too_new,
 )
 from tagstack.domain.nesting import UNREADABLE
 
@@ -97,8 +97,8 @@ class Verification:
         except UNREADABLE as error:
             self._complain(record, "readable", f"{record.subject}: no event: {error}")
             return None
-        if event.version > EVENT_VERSION:
-            self._complain(record, "readable", f"version {event.version} is newer than {EVENT_VERSION}")
+        if why := too_new(event):
+            self._complain(record, "readable", why)
             return None
         self._filed(record, event)
         self._references(record, event)

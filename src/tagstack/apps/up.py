@@ -118,7 +118,7 @@ def _start_server(settings: Settings) -> NatsServer:
     """Start the embedded server on its port, or on any free one where the usual one is taken."""
     folder = settings.home_path / "nats"
     port = NATS_PORT_USUAL if settings.nats_port is None else settings.nats_port
-    options = ServerOptions(port=port, sync_interval=settings.sync_interval)
+    options = ServerOptions(port=port, sync_interval=settings.sync_interval, memory_mb=settings.server_memory_mb)
     try:
         return NatsServer(folder, options).start()
     except Unavailable as error:
