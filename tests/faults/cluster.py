@@ -5,8 +5,11 @@ Start nodes from the main thread: Linux kills a child when the thread that start
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 from nats.aio.client import Client
 
@@ -17,6 +20,9 @@ from tests.examples_nats import client_of, until
 
 NODES = 3
 READY_TIMEOUT_S = 30.0
+PINGS = 'ping_interval: "1s", ping_max: 2'  # how soon a node notices that another one is silent
+# nodes tell each other and their clients where they listen; who took the hint would go round the proxies
+UNADVERTISED = 'no_advertise: true, advertise: "127.0.0.1:1"'
 
 
 def free_ports(count: int) -> list[int]:
@@ -31,21 +37,28 @@ def free_ports(count: int) -> list[int]:
 
 
 class Cluster:
-    """Three nodes, each with its own files."""
+    """Three nodes, each with its own files. `routes` are the URLs by which each reaches the others."""
 
-    def __init__(self, folder: Path) -> None:
-        ports = free_ports(2 * NODES)
-        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports[NODES:])
+    def __init__(self, folder: Path, ports: list[int] | None = None, routes: list[list[str]] | None = None) -> None:
+        ports = ports or free_ports(2 * NODES)
+        direct = [f"nats://127.0.0.1:{port}" for port in ports[NODES:]]
         self.nodes = []
         for number, port in enumerate(ports[NODES:]):
-            told = f'cluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{routes}] }}'
-            options = ServerOptions(port=ports[number], extra=f"server_name: n{number}\n{told}")
+            told = json.dumps(routes[number] if routes else direct)
+            more = UNADVERTISED if routes else ""
+            told = f'name: c, listen: "127.0.0.1:{port}", routes: {told}, {PINGS}, {more}'
+            extra = f'server_name: n{number}\nhttp: "127.0.0.1:-1"\ncluster {{ {told} }}'
+            options = ServerOptions(port=ports[number], extra=extra)
             self.nodes.append(NatsServer(folder / f"n{number}", options))
 
     @property
     def url(self) -> str:
         """The URLs of all nodes, as `--nats` takes them."""
         return ",".join(f"nats://127.0.0.1:{node.port}" for node in self.nodes)
+
+    def held(self, stream: str = EVENTS_STREAM) -> list[dict[str, Any]]:
+        """Return what each node by itself has of a stream: positions, messages, bytes."""
+        return [_held(node, stream) for node in self.nodes]
 
     def start(self) -> Cluster:
         """Start every node."""
@@ -59,9 +72,22 @@ class Cluster:
             node.kill()
 
     async def ready(self) -> None:
-        """Wait until the nodes have chosen who leads and JetStream takes streams."""
-        async with client_of(self.nodes[0].url) as client:
-            await until(lambda: _leads(client), READY_TIMEOUT_S)
+        """Wait until every node knows who leads and JetStream takes streams."""
+        for node in self.nodes:
+            async with client_of(node.url) as client:
+                await until(lambda client=client: _leads(client), READY_TIMEOUT_S)  # type: ignore[misc]
+
+
+def _held(node: NatsServer, stream: str) -> dict[str, Any]:
+    [ports] = node.folder.glob("*.ports")
+    [monitoring] = json.loads(ports.read_text())["monitoring"]
+    with urlopen(f"{monitoring}/jsz?accounts=true&streams=true") as answer:
+        [account] = json.load(answer)["account_details"]
+    [state] = [each["state"] for each in account["stream_detail"] if each["name"] == stream]
+    kept: dict[str, Any] = {
+        name: state[name] for name in ("first_seq", "last_seq", "messages", "bytes", "num_subjects")
+    }
+    return kept
 
 
 async def _leads(client: Client) -> bool:

@@ -1,4 +1,4 @@
-"""A TCP proxy before a server that can lose the answer to what was sent, as a broken network does."""
+"""A TCP proxy before a server: it can lose the answer to what was sent, or hold everything, as broken networks do."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Proxy:
         self._marker = b""
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._flows = asyncio.Event()
+        self._flows.set()
         self._clients: list[asyncio.StreamWriter] = []
         self.lost = 0
         self.url = ""
@@ -29,6 +31,14 @@ class Proxy:
     def lose_answer_to(self, marker: bytes) -> None:
         """Lose the answers to the next data that contains `marker`, once."""
         self._marker = marker
+
+    def hold(self) -> None:
+        """Forward nothing, not even the end of a connection: as if every packet were lost."""
+        self._flows.clear()
+
+    def release(self) -> None:
+        """Forward again, and what was held first."""
+        self._flows.set()
 
     async def inject(self, data: bytes) -> None:
         """Say something to every client as if the server had said it."""
@@ -64,17 +74,21 @@ class Proxy:
                 self._marker = b""
                 self.lost += 1
                 cut.set()
+            await self._flows.wait()
             writer.write(data)
             await writer.drain()
             if cut.is_set():
                 await asyncio.sleep(LOST_S)
                 return
+        await self._flows.wait()
 
     async def _downward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event) -> None:
         while data := await reader.read(CHUNK_BYTES):
+            await self._flows.wait()
             if not cut.is_set():
                 writer.write(data)
                 await writer.drain()
+        await self._flows.wait()
 
     async def stop(self) -> None:
         """Cut every connection."""

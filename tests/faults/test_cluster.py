@@ -86,7 +86,10 @@ async def has(client: Client, subject: str, stream: str, count: int) -> bool:
 
 
 def test_nothing_acknowledged_is_lost_when_nodes_go(cluster: Cluster) -> None:
-    """kill -9 of the log's leader, a node away for seconds, a rolling restart: commands go on meanwhile."""
+    """kill -9 of the log's leader, a node away for seconds, a rolling restart: commands go on meanwhile.
+
+    Seen to fail when `nats_streams.declarations` makes streams of one replica.
+    """
 
     async def scenario() -> None:
         proof = Proof()
@@ -110,3 +113,21 @@ def test_nothing_acknowledged_is_lost_when_nodes_go(cluster: Cluster) -> None:
         assert proof.figures.acknowledged > 4 * COMMANDS // 2
 
     run(scenario)
+
+
+def test_workers_that_start_with_their_cluster_wait_for_it(tmp_path: Path) -> None:
+    """Nobody leads yet, and not every node is seen: the streams are declared as soon as that is so.
+
+    Seen to fail when `nats_streams.declare` asks only once: a worker ends with "no suitable peers for placement".
+    """
+    cluster = Cluster(tmp_path / "cluster").start()
+
+    async def scenario() -> None:
+        async with worker(cluster.url, replicas=NODES), client_of(cluster.url) as client:
+            assert (await ask(client, "prod.api", mapping("api", 1)))["status"] == "Success"
+            await check_replicas(client)
+
+    try:
+        run(scenario)
+    finally:
+        cluster.kill()

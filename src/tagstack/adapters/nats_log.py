@@ -38,14 +38,13 @@ from tagstack.domain.errors import Unavailable, UnreadableEvent
 from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
 from tagstack.domain.image_stream import ImageStream, load
 from tagstack.domain.names import ImageStreamName, TagName
-from tagstack.domain.nesting import UNREADABLE
+from tagstack.domain.reading import read_event
 
 FETCH_MESSAGES_MAX = 1_000
 FETCH_TIMEOUT_S = 10.0
 CE_SOURCE = "/tagstack"
 
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 def encode(event: Event) -> bytes:
@@ -56,8 +55,8 @@ def encode(event: Event) -> bytes:
 def decode(position: int, body: bytes) -> AnyEvent:
     """Return the event in a body. Raises UnreadableEvent naming its position."""
     try:
-        return _decoder.decode(body)
-    except UNREADABLE as error:
+        return read_event(body)
+    except UnreadableEvent as error:
         raise UnreadableEvent(f"the event at position {position} can't be read: {error}") from error
 
 

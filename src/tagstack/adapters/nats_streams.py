@@ -5,7 +5,9 @@ FastStream's declaration resets flags it does not know, so it is never used for 
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from typing import Any
 
 from nats.aio.client import Client
@@ -25,7 +27,10 @@ QUEUE_PARTITIONS = 8  # each has one consumer with one message in flight, so ord
 DEAD_MESSAGES_MAX = 1_000_000
 REQUEST_TIMEOUT_S = 5.0
 RESTORING = "tagstack.dev/restoring"  # metadata of a log that is not whole yet; only a restore takes it away
+CLUSTER_TIMEOUT_S = 20.0  # for a cluster to choose who leads, and to see enough of its nodes
+CLUSTER_WAIT_S = 0.2
 _STREAM_EXISTS = 10058
+_NOT_YET = {10005, 10008}  # no suitable peers for placement; JetStream system temporarily unavailable
 
 _EVENTS: dict[str, Any] = {
     "name": EVENTS_STREAM,
@@ -117,14 +122,33 @@ async def settled(nc: Client) -> None:
 
 
 async def declare(nc: Client, replicas: int = 1) -> None:
-    """Create the streams that are missing and bring the others up to their declaration."""
+    """Create the streams that are missing and bring the others up to their declaration.
+
+    Waits, within a bound, for a cluster that has only just started.
+    """
+    deadline = time.monotonic() + CLUSTER_TIMEOUT_S
     for wanted in declarations(replicas):
-        name = wanted["name"]
+        while why_not := await _declare(nc, wanted):
+            if time.monotonic() > deadline:
+                raise Unavailable(why_not)
+            await asyncio.sleep(CLUSTER_WAIT_S)
+
+
+async def _declare(nc: Client, wanted: dict[str, Any]) -> str:
+    """Declare one stream; return why that can't be done yet, "" when it is done."""
+    name = wanted["name"]
+    try:
         answer = await jetstream(nc, f"STREAM.CREATE.{name}", wanted)
         if answer.get("error", {}).get("err_code") == _STREAM_EXISTS:
             answer = await _bring_up(nc, wanted)
-        if "error" in answer:
-            raise TagstackError(f"stream {name} can't be declared: {answer['error']['description']}")
+    except Unavailable as error:
+        return str(error)
+    if "error" not in answer:
+        return ""
+    why = f"stream {name} can't be declared: {answer['error']['description']}"
+    if answer["error"].get("err_code") in _NOT_YET:
+        return why
+    raise TagstackError(why)
 
 
 async def _bring_up(nc: Client, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +157,7 @@ async def _bring_up(nc: Client, wanted: dict[str, Any]) -> dict[str, Any]:
     An update replaces a stream's whole configuration, so it starts from the server's own.
     """
     name = wanted["name"]
-    current = (await jetstream(nc, f"STREAM.INFO.{name}"))["config"]
+    current = (await stream_info(nc, name))["config"]
     if RESTORING in current.get("metadata", {}):
         raise TagstackError(f"stream {name} is half restored: run `tagstack restore` again to finish it")
     mode = {"persist_mode": current.get("persist_mode", "default")}  # for good: no update changes it

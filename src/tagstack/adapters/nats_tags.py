@@ -81,28 +81,30 @@ class TagsKeeper:
 
     async def difference(self) -> str:
         """Return what TAGSTACK_TAGS says that the log does not; "" where they agree."""
-        log = await stream_info(self._nc, EVENTS_STREAM)
-        answer = await jetstream(self._nc, f"STREAM.INFO.{TAGS_STREAM}")
-        if answer.get("error", {}).get("err_code") == _STREAM_NOT_FOUND:
+        # first, and the log after it: what is stored meanwhile, and copied at once, is no difference
+        tags = await jetstream(self._nc, f"STREAM.INFO.{TAGS_STREAM}")
+        if tags.get("error", {}).get("err_code") == _STREAM_NOT_FOUND:
             return "it is gone"
-        if "error" in answer:
-            raise Unavailable(f"stream {TAGS_STREAM}: {answer['error']['description']}")
-        if _moment(answer["created"]) < _moment(log["created"]):
+        if "error" in tags:
+            raise Unavailable(f"stream {TAGS_STREAM}: {tags['error']['description']}")
+        newest = await self._tags.last(f"{TAGS}.>")
+        log = await stream_info(self._nc, EVENTS_STREAM)
+        if _moment(tags["created"]) < _moment(log["created"]):
             return "it is older than the log"
-        state = (int(log["state"]["last_seq"]), str(answer["state"]["last_seq"]))
+        last = int(log["state"]["last_seq"])
+        if newest is None:
+            return ""
+        if _source(newest) > last:
+            return f"it comes from position {_source(newest)}, the log ends at {last}"
+        state = (last, str(newest.position))
         if state == self._checked:
             return ""
-        why = await self._compare(state[0], int(answer["state"]["last_seq"]))
+        why = await self._compare(last, newest.position)
         if not why:
             self._checked = state
         return why
 
     async def _compare(self, log_last: int, tags_last: int) -> str:
-        newest = await self._tags.at(tags_last) if tags_last else None
-        if newest is None:
-            return ""
-        if _source(newest) > log_last:
-            return f"it comes from position {_source(newest)}, the log ends at {log_last}"
         window = RUNNING_WINDOW_POSITIONS if self._checked[0] else WINDOW_POSITIONS
         first = max(log_last - window, 0) + 1
         stored = await self._log.read(_EVERY_TAG, first=first)
