@@ -11,13 +11,15 @@ WITH known AS (          -- positions first: carrying whole rows through the gro
       FROM tag_changes
      WHERE time <= utc(t_)
      GROUP BY ALL
+), gone AS (             -- few, so the join with them is nearly free
+    SELECT namespace, image_stream FROM image_streams WHERE deleted <= utc(t_)
 )
 SELECT k.namespace, k.image_stream, k.tag, c.image, c.pull_spec, c.generation, c.since, c.actor,
        c.reason, c.origin, c.held_since, c.held_by, c.hold_reason, k.moves, c.entry_position AS position
   FROM known k
-  JOIN tag_changes c ON c.position = k.position AND c.namespace = k.namespace
-  LEFT JOIN image_streams s ON s.namespace = k.namespace AND s.image_stream = k.image_stream
- WHERE c.image <> '' AND (s.deleted IS NULL OR s.deleted > utc(t_));
+  JOIN tag_changes c ON c.position = k.position
+  LEFT JOIN gone ON gone.namespace = k.namespace AND gone.image_stream = k.image_stream
+ WHERE c.image <> '' AND gone.namespace IS NULL;
 
 COMMENT ON MACRO utc IS 'A moment as TIMESTAMP in UTC: without a zone it is UTC, with one it is converted.';
 COMMENT ON MACRO TABLE tags_as_of IS 'The rows that current_tags had at a moment.

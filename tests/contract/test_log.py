@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ Scenario = Callable[[ReadableLog], Awaitable[None]]
 Play = Callable[[Scenario], None]
 
 
-@pytest.fixture(params=["memory", "nats"])
+@pytest.fixture(params=["memory", "nats", "grouped"])
 def play(request: Any, tmp_path: Path) -> Iterator[Play]:
     """Run a scenario on a fresh log of each kind."""
     if request.param == "memory":
@@ -49,7 +50,7 @@ def play(request: Any, tmp_path: Path) -> Iterator[Play]:
     async def on_nats(scenario: Scenario) -> None:
         nc = await nats.connect(server.url)
         await declare(nc)
-        await scenario(await NatsLog(nc).start())
+        await scenario(await NatsLog(nc, grouped=request.param == "grouped").start())
         await nc.close()
 
     yield lambda scenario: asyncio.run(on_nats(scenario))
@@ -131,6 +132,46 @@ def test_events_are_stored_after_the_position_that_was_expected(play: Play) -> N
             with pytest.raises(StaleState):
                 await log.append(API, [tagged("a", 4, f"b{wrong}"), tagged("b", 4, f"b{wrong}", 2)], wrong)
         assert [position for position, _ in await log.after(API, 0)] == positions
+
+    play(scenario)
+
+
+def test_appends_at_the_same_time_are_each_stored_or_refused(play: Play) -> None:
+    """One that is stale, and two that record the same image, take none of the others with them.
+
+    Seen to fail when every member of a group was told what the group's batch was told.
+    """
+
+    async def scenario(log: ReadableLog) -> None:
+        await filled(log)
+        names = [ImageStreamName("prod", f"s{number}") for number in range(60)]
+        new = [log.append(name, [created(name, last=False), tagged("a", 1, "c", 2, name)], 0) for name in names]
+        asked = [*new[:30], log.append(API, [tagged("a", 4, "w")], 1), *new[30:]]
+        found = await asyncio.gather(*asked, log.record(recorded(1)), log.record(recorded(1)), return_exceptions=True)
+        stale = [number for number, each in enumerate(found) if isinstance(each, StaleState)]
+        assert stale[0] == 30
+        assert len(stale) == 2
+        positions = [position for position in found if isinstance(position, int)]
+        assert len(set(positions)) == 61
+        for name, last in zip(names, found[:30] + found[31:-2], strict=True):
+            assert isinstance(last, int)
+            assert [position for position, _ in await log.after(name, 0)] == [last - 1, last]
+
+    play(scenario)
+
+
+def test_a_chain_is_stored_in_its_order_or_not_at_all(play: Play) -> None:
+    """Events of one command each, in a row; a stale beginning refuses all of them."""
+
+    async def scenario(log: ReadableLog) -> None:
+        last = (await filled(log))[-1]
+        events = [(tagged("latest", 10 + number, f"k{number}"), copy_context()) for number in range(5)]
+        with pytest.raises(StaleState):
+            await log.append_chain(API, events, last + 1)
+        positions = await log.append_chain(API, events, last)
+        assert [(position, event.cause) for position, event in await log.after(API, last)] == [
+            (position, f"k{number}") for number, position in enumerate(positions)
+        ]
 
     play(scenario)
 

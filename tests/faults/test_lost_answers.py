@@ -30,7 +30,10 @@ def impatient(monkeypatch: Any) -> None:
 @pytest.mark.parametrize("repeatable", [True, False])
 @pytest.mark.parametrize("marker", [b"PUB tagstack.events.", b"PUB tagstack.images.", b"Nats-Batch-Commit"])
 def test_a_lost_ack_is_looked_up_in_the_log(nats_url: str, marker: bytes, repeatable: bool) -> None:
-    """An append that was stored but not acknowledged is found: one event, and the answer it should have had."""
+    """An append that was stored but not acknowledged is found: one event, and the answer it should have had.
+
+    Seen to fail when `CommandHandler._carry_out` does not note since when an append is in doubt.
+    """
 
     async def scenario() -> None:
         async with proxy_before(nats_url) as proxy, worker(proxy.url) as part, client_of(nats_url) as client:
@@ -79,7 +82,10 @@ class Sender:
 
 
 def test_nothing_acknowledged_is_lost_when_the_server_is_killed(nats_server: NatsServer) -> None:
-    """kill -9 of nats-server thrice under load: what was acknowledged is in the log once, and the worker goes on."""
+    """kill -9 of nats-server thrice under load: what was acknowledged is in the log once, and the worker goes on.
+
+    Seen to fail when `CommandHandler._carry_out` takes an append without an ack for done.
+    """
 
     async def scenario() -> None:
         url = nats_server.url
@@ -114,7 +120,10 @@ async def more(senders: list[Sender], count: int) -> bool:
 
 
 def test_a_worker_forgets_what_the_log_lost(nats_server: NatsServer, tmp_path: Path) -> None:
-    """The server comes back without its last events: what the worker had cached of them is not believed any more."""
+    """The server comes back without its last events: what the worker had cached of them is not believed any more.
+
+    Seen to fail when `CommandsPart.forget` keeps the cached states.
+    """
 
     async def scenario() -> None:
         url = nats_server.url

@@ -112,8 +112,8 @@ async def move_while_lost(url: str, fault: Fault) -> None:
 def test_who_follows_is_learned_whole_whatever_is_lost(nats_url: str, monkeypatch: Any, lost: str) -> None:
     """The answer is lost while a worker learns who follows whom: it learns again, and misses no move.
 
-    Broken on purpose, each leaves a follower behind: `_learn` returns on a timeout; `_take` calls `_learn` before
-    it counts the message, so that the next acknowledgement covers it; `_learn` does not look for gaps.
+    Seen to fail when `FollowerFeed._learn` returns on a timeout, when it does not look for gaps, and when `_take` calls
+    it before it counts the message, so that the next acknowledgement covers that.
     """
     monkeypatch.setattr(nats_followers, "ACK_WAIT_S", 300.0)  # else the event is heard again by itself
     run(lambda: move_while_lost(nats_url, LEARNING[lost]))
@@ -122,7 +122,7 @@ def test_who_follows_is_learned_whole_whatever_is_lost(nats_url: str, monkeypatc
 def test_a_move_that_is_lost_on_its_way_is_heard_again(nats_url: str, monkeypatch: Any) -> None:
     """The event itself is lost: it comes again before any other is acknowledged, which would cover it.
 
-    Broken on purpose: with `ACK_WAIT_S` above two times `PULL_EXPIRES_S` a follower stays behind.
+    Seen to fail when `nats_followers.ACK_WAIT_S` is above two times `PULL_EXPIRES_S`: a follower stays behind.
     """
     monkeypatch.setattr(nats_followers, "ACK_WAIT_S", 1.0)
     run(lambda: move_while_lost(nats_url, lambda proxy: proxy.cut_before(b"tagstack.events.dev.one.tag.latest ")))

@@ -82,7 +82,7 @@ def test_a_running_service_notices_that_the_log_lost_its_tail(
 ) -> None:
     """Worker and projector live through it: fewer or more events take the place of the lost ones, all agrees.
 
-    Broken on purpose: where only the last message is compared, TAGSTACK_TAGS keeps lost events.
+    Seen to fail when `TagsKeeper._compare` looks at no more than where both ends are.
     """
 
     async def scenario() -> None:
@@ -119,7 +119,7 @@ def test_what_was_written_before_anyone_looked_is_compared_too(
 ) -> None:
     """More events than were lost are in the log and copied before a worker looks: the gap is found at its start.
 
-    Broken on purpose: comparing the last message of TAGSTACK_TAGS alone finds nothing.
+    Seen to fail when `TagsKeeper._compare` looks at no more than where both ends are.
     """
 
     async def scenario() -> None:
@@ -150,7 +150,10 @@ async def _nothing(keeper: TagsKeeper) -> None:
 
 
 def test_two_workers_that_notice_it_at_once_are_harmless(nats_server: NatsServer, tmp_path: Path) -> None:
-    """Both make TAGSTACK_TAGS anew; in the end it is there, and says what the log says."""
+    """Both make TAGSTACK_TAGS anew; in the end it is there, and says what the log says.
+
+    Seen to fail when `TagsKeeper.check` deletes TAGSTACK_TAGS and does not declare it.
+    """
 
     async def scenario() -> None:
         url = nats_server.url

@@ -76,7 +76,10 @@ async def goes_on(client: Client, positions: list[int]) -> None:
 
 
 def test_the_log_is_at_its_bound(nats_url: str) -> None:
-    """An operator's `max_bytes` is reached: refused, saying so; commands go on once it is raised."""
+    """An operator's `max_bytes` is reached: refused, saying so; commands go on once it is raised.
+
+    Seen to fail when `replies.failure` gives no hint when to try again.
+    """
 
     async def scenario() -> None:
         async with worker(nats_url), client_of(nats_url) as client:
@@ -94,7 +97,10 @@ def test_the_log_is_at_its_bound(nats_url: str) -> None:
 
 
 def test_the_server_is_out_of_storage(tmp_path: Path) -> None:
-    """JetStream's own bound is reached: refused, and on again after a restart of the server with more of it."""
+    """JetStream's own bound is reached: refused, and on again after a restart of the server with more of it.
+
+    Seen to fail when `replies.failure` gives no hint when to try again.
+    """
     server = NatsServer(tmp_path / "nats", ServerOptions(sync_interval='1s", max_file_store: "400K')).start()
 
     async def scenario() -> None:
@@ -139,7 +145,7 @@ def fill_disk(folder: Path) -> Path:
 def test_the_disk_is_full(small_disk: Path) -> None:
     """A whole service on a full disk: commands are refused; with room again all of it goes on by itself.
 
-    Broken on purpose: without `watch_room` the server refuses for ever.
+    Seen to fail when `room.watch_room` does not stop the server.
     """
     push = {"apiVersion": "v1", **mapping("api", 1), "metadata": {"name": "api", "namespace": "prod"}}
     with running(small_disk / "home") as up:

@@ -47,7 +47,8 @@ def changes(sender: Sender) -> int:
 def test_a_node_that_is_cut_off_stores_nothing_and_the_others_go_on(tmp_path: Path, whom: str) -> None:
     """Every packet of the log's leader, or of a follower, is lost for long: nothing acknowledged is; all agree again.
 
-    Broken on purpose: with one replica of each stream, `declarations` without its argument, the others wait in vain.
+    Seen to fail when `nats_streams.declarations` takes no notice of its argument: with one replica of each stream the
+    others wait in vain.
     """
 
     async def scenario() -> None:

@@ -30,7 +30,10 @@ async def ready(client: Client) -> bool:
 def test_a_worker_told_to_stop_answers_what_it_took_and_takes_no_more(
     nats_url: str, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Hundreds of commands are on their way: each that reached the worker is answered and stored; it exits with 0."""
+    """Hundreds of commands are on their way: each that reached the worker is answered and stored; it exits with 0.
+
+    Seen to fail when `CommandIntake.stop` waits for nothing.
+    """
 
     async def scenario() -> None:
         async with client_of(nats_url) as client:
@@ -64,7 +67,10 @@ def end(process: subprocess.Popen[bytes]) -> int:
 
 
 def test_a_second_signal_ends_a_worker_at_once(nats_server: NatsServer, tmp_path: Path) -> None:
-    """Its server hangs, so that the stop would take its bound: the second SIGTERM does not wait for that."""
+    """Its server hangs, so that the stop would take its bound: the second SIGTERM does not wait for that.
+
+    Seen to fail when `http.stop_on_signals` takes a second signal as the first.
+    """
 
     async def scenario() -> None:
         async with client_of(nats_server.url) as client:

@@ -47,7 +47,10 @@ def large(tag: str) -> Json:
 
 
 def test_a_subscriber_that_does_not_read_keeps_nobody_waiting(strict_server: NatsServer) -> None:
-    """It is cut off by the server; every command is answered, and another subscriber hears every change."""
+    """It is cut off by the server; every command is answered, and another subscriber hears every change.
+
+    Seen to fail when `nats_streams._TAGS` republishes nothing.
+    """
 
     async def scenario() -> None:
         url = strict_server.url
@@ -74,7 +77,10 @@ def test_a_subscriber_that_does_not_read_keeps_nobody_waiting(strict_server: Nat
 
 
 def test_a_consumer_that_was_away_finds_the_last_event_of_each_tag(nats_url: str) -> None:
-    """While it is away one message per tag is kept for it, however often tags move; then it has the present state."""
+    """While it is away one message per tag is kept for it, however often tags move; then it has the present state.
+
+    Seen to fail when `nats_streams._TAGS` does not bound the messages of one subject.
+    """
 
     async def scenario() -> None:
         async with worker(nats_url), client_of(nats_url) as client:

@@ -32,7 +32,10 @@ TAGS = 5_000
 
 
 def test_eight_clients_and_two_workers_lose_no_update(nats_url: str) -> None:
-    """Pushes to the same tags through two workers at once: each is an event, and every tag's chain is unbroken."""
+    """Pushes to the same tags through two workers at once: each is an event, and every tag's chain is unbroken.
+
+    Seen to fail when `nats_log._guard` expects nothing.
+    """
     clients, pushes = 8, 25
 
     async def scenario() -> None:
@@ -81,7 +84,10 @@ def test_only_one_of_two_that_expect_the_same_head_wins(nats_url: str) -> None:
 
 
 def test_time_never_goes_back_even_if_the_clock_does(nats_url: str) -> None:
-    """Events stored while the clock is an hour behind carry the time of the one before them."""
+    """Events stored while the clock is an hour behind carry the time of the one before them.
+
+    Seen to fail when `Draft` takes the clock's time without looking at the image stream's.
+    """
 
     async def scenario() -> None:
         async with client_of(nats_url) as client:
@@ -150,6 +156,8 @@ def test_five_thousand_tags(nats_url: str) -> None:
     """A cold worker loads more tags than one request answers for, pushes go on, and a delete takes several batches.
 
     Killed half-way the delete is finished by whoever loads the image stream next, with one answer for all.
+
+    Seen to fail when `CommandHandler._finish_deletion` stores one batch only.
     """
 
     async def scenario() -> None:
@@ -188,7 +196,10 @@ def test_five_thousand_tags(nats_url: str) -> None:
 
 
 def test_a_delete_of_many_tags_is_answered_the_same_when_repeated(nats_url: str) -> None:
-    """The first answer names every tag, not only those of the first batch."""
+    """The first answer names every tag, not only those of the first batch.
+
+    Seen to fail when `CommandHandler._decide_and_store` answers with the events of the first batch.
+    """
 
     async def scenario() -> None:
         async with client_of(nats_url) as client:
@@ -222,7 +233,10 @@ class Cut(PlainTransport):
 
 
 def test_events_of_one_command_are_stored_as_a_whole_or_not_at_all(nats_url: str) -> None:
-    """A worker dies after each number of the command's messages: nothing of it is in the log; then it is once."""
+    """A worker dies after each number of the command's messages: nothing of it is in the log; then it is once.
+
+    Seen to fail when `NatsLog.append` sends each event by itself.
+    """
 
     async def scenario() -> None:
         async with client_of(nats_url) as client:

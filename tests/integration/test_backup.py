@@ -118,7 +118,10 @@ def test_a_backup_is_readable_without_tagstack(nats_url: str, tmp_path: Path) ->
 
 
 def test_a_second_backup_adds_only_what_is_new(nats_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Full segments are never written again; the open one grows; nothing is left over."""
+    """Full segments are never written again; the open one grows; nothing is left over.
+
+    Seen to fail when `BackupWriter._begin` begins a segment of its own each time.
+    """
     monkeypatch.setattr(backup_writer, "SEGMENT_MESSAGES_MAX", 4)
 
     async def scenario() -> None:
@@ -207,7 +210,10 @@ def run_and_kill(url: str, folder: Path) -> None:
 
 
 def test_a_backup_killed_half_way_keeps_the_segments_it_finished(nats_url: str, tmp_path: Path) -> None:
-    """After kill -9 the folder is a valid backup up to the last full segment, and the next run goes on from there."""
+    """After kill -9 the folder is a valid backup up to the last full segment, and the next run goes on from there.
+
+    Seen to fail when `BackupWriter.add` finishes no segment before the end.
+    """
 
     async def scenario() -> None:
         async with worker(nats_url) as client:
@@ -262,7 +268,10 @@ def test_a_log_that_lost_its_tail_is_not_backed_up_over_it(nats_url: str, tmp_pa
 
 
 def test_a_damaged_segment_is_not_built_upon(nats_url: str, tmp_path: Path) -> None:
-    """A segment whose bytes changed is named, by a check and by the next backup."""
+    """A segment whose bytes changed is named, by a check and by the next backup.
+
+    Seen to fail when `backup_writer._check` does not compare the checksum.
+    """
 
     async def scenario() -> None:
         async with worker(nats_url) as client:

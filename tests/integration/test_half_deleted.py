@@ -61,7 +61,10 @@ async def deleted_tags(client: Client) -> list[str]:
 
 
 def test_it_is_gone_at_once_for_whoever_asks(nats_url: str) -> None:
-    """Neither the image stream nor a tag is found or listed, nor as of now; its history is there."""
+    """Neither the image stream nor a tag is found or listed, nor as of now; its history is there.
+
+    Seen to fail when `Queries._history` does not ask whether the image stream exists.
+    """
 
     async def scenario() -> None:
         async with half_deleted(nats_url) as client:
@@ -79,7 +82,10 @@ def test_it_is_gone_at_once_for_whoever_asks(nats_url: str) -> None:
 
 
 def test_it_is_gone_at_once_in_sql(nats_url: str) -> None:
-    """No tag is current or as of now, and every entry of the history is marked as deleted."""
+    """No tag is current or as of now, and every entry of the history is marked as deleted.
+
+    Seen to fail when `projections/current_tags/apply.sql` waits for each `tag_deleted`.
+    """
 
     async def scenario() -> None:
         async with half_deleted(nats_url) as client:
@@ -108,7 +114,10 @@ def test_it_is_gone_at_once_in_sql(nats_url: str) -> None:
     ids=["delete", "hold", "push", "push of a new tag"],
 )
 def test_whoever_loads_it_next_finishes_it_first(nats_url: str, command: Json) -> None:
-    """Every tag is deleted once, before what the next command does, even if that is refused."""
+    """Every tag is deleted once, before what the next command does, even if that is refused.
+
+    Seen to fail when `CommandHandler._carry_out` does not call `_finish_deletion`.
+    """
 
     async def scenario() -> None:
         async with half_deleted(nats_url) as client:

@@ -45,7 +45,10 @@ def handler_on(log: MemoryLog) -> CommandHandler:
 
 @pytest.mark.parametrize("forgotten_max", [1_000, 3])
 def test_a_command_older_than_every_bound_is_found(monkeypatch: Any, forgotten_max: int) -> None:
-    """Fifty commands later, with five remembered, the first one repeated still gets its first answer."""
+    """Fifty commands later, with five remembered, the first one repeated still gets its first answer.
+
+    Seen to fail when `Aggregate.forget_oldest` keeps nothing of what it forgets.
+    """
     monkeypatch.setattr(idempotency, "OUTCOMES_MAX", 5)
     monkeypatch.setattr(idempotency, "FORGOTTEN_MAX", forgotten_max)
 

@@ -130,7 +130,10 @@ async def test_it_goes_on_after_the_server_was_killed(nats_server: NatsServer, t
 
 @in_a_loop
 async def test_poison_becomes_a_dead_letter_and_the_fold_goes_on(nats_url: str, tmp_path: Path) -> None:
-    """What is no event is kept with position, subject, payload and error; the events around it are folded."""
+    """What is no event is kept with position, subject, payload and error; the events around it are folded.
+
+    Seen to fail when `duckdb_batch.sift` catches no error of the decoder.
+    """
     async with client(nats_url) as nc, projector(nats_url, tmp_path) as (_, registry):
         await publish(nc, 1, 1)
         bad = [b"\xff{", b"{}", b'{"type":"unheard_of"}', tagged(5, time="yesterday").body, tagged(6, version=9).body]
@@ -166,7 +169,10 @@ async def test_the_log_of_another_life_is_read_from_the_beginning(nats_server: N
 
 @in_a_loop
 async def test_a_lost_tail_of_the_log_is_noticed(nats_server: NatsServer, tmp_path: Path) -> None:
-    """Where other events took the place of lost ones, the read models are built anew, at a start too."""
+    """Where other events took the place of lost ones, the read models are built anew, at a start too.
+
+    Seen to fail when `read_models.continues` does not compare the event at the checkpoint.
+    """
     home, js = tmp_path / "home", nats_server.folder / "js"
     async with client(nats_server.url) as nc:
         await publish(nc, 1, 5)

@@ -106,7 +106,10 @@ async def test_views_alone_need_no_rebuild(nats_url: str, tmp_path: Path) -> Non
 
 @in_a_loop
 async def test_a_snapshot_that_complains_is_withheld(nats_url: str, tmp_path: Path) -> None:
-    """Readers keep the last good snapshot, and log, metric and readiness say why, until the check is content."""
+    """Readers keep the last good snapshot, and log, metric and readiness say why, until the check is content.
+
+    Seen to fail when `Publication.publish` does not look at complaints.
+    """
     check = "SELECT 'too many' AS complaint, actor FROM pushes WHERE pushes BETWEEN 4 AND 5;"
     settings = {"projections": own(tmp_path, **PUSHES | {"checks": check})}
     async with client(nats_url) as nc, projector(nats_url, tmp_path, **settings) as (part, registry):
@@ -128,7 +131,10 @@ async def test_a_snapshot_that_complains_is_withheld(nats_url: str, tmp_path: Pa
 
 @in_a_loop
 async def test_a_damaged_file_is_set_aside_and_built_anew(nats_url: str, tmp_path: Path) -> None:
-    """A file that can't be read is renamed, a few are kept, and readers never see less than before."""
+    """A file that can't be read is renamed, a few are kept, and readers never see less than before.
+
+    Seen to fail when `ReadModelFiles.open` removes a damaged file instead of moving it aside.
+    """
     home = tmp_path / "home"
     async with client(nats_url) as nc:
         await publish(nc, 1, 5)
@@ -143,7 +149,10 @@ async def test_a_damaged_file_is_set_aside_and_built_anew(nats_url: str, tmp_pat
 
 @pytest.mark.parametrize("at", [100, 5_000, -100])
 def test_a_damaged_write_ahead_log_is_noticed(tmp_path: Path, at: int) -> None:
-    """One wrong byte in what a killed process left is found when the file is opened."""
+    """One wrong byte in what a killed process left is found when the file is opened.
+
+    Seen to fail when `ReadModelFile._connect` opens the file without a log that can't be read.
+    """
     files = ReadModelFiles(tmp_path, MODELS)
     models = files.create()
     for number in range(5):
@@ -177,7 +186,10 @@ def start_worker(url: str, home: Path) -> subprocess.Popen[bytes]:
 async def test_a_projector_that_is_killed_again_and_again_loses_and_repeats_nothing(
     nats_url: str, tmp_path: Path
 ) -> None:
-    """After kill -9 amid events the next one goes on; a reader in a loop never fails meanwhile."""
+    """After kill -9 amid events the next one goes on; a reader in a loop never fails meanwhile.
+
+    Seen to fail when `ReadModelFile._fold` stores the checkpoint in a transaction of its own, before the rows.
+    """
     async with client(nats_url) as nc:
         worker = start_worker(nats_url, tmp_path)
         await until(lambda: snapshot(tmp_path).exists())

@@ -48,7 +48,10 @@ async def dead_letters(client: Client) -> list[StoredMessage]:
 
 
 def test_a_command_queued_while_no_worker_runs_is_carried_out_by_the_next(nats_url: str) -> None:
-    """What was kept becomes an event with the queue's sequence in its command id, and leaves the queue."""
+    """What was kept becomes an event with the queue's sequence in its command id, and leaves the queue.
+
+    Seen to fail when `QueueIntake._finish` acknowledges without `_carry_out`.
+    """
 
     async def scenario() -> None:
         async with client_of(nats_url) as client:
@@ -92,7 +95,10 @@ async def _subscribed(client: Client) -> bool:
 
 
 def test_order_is_kept_through_crashes_of_the_worker(nats_url: str, tmp_path: Path, monkeypatch: Any) -> None:
-    """Hundreds of commands on three image streams, two workers killed in the middle: every one once, in order."""
+    """Hundreds of commands on three image streams, two workers killed in the middle: every one once, in order.
+
+    Seen to fail when `QueueIntake.register` lets a partition have 50 messages in flight.
+    """
     count, names = 120, ("api", "web", "db")
 
     async def scenario() -> None:
@@ -140,7 +146,10 @@ REFUSED: dict[str, tuple[str, bytes, dict[str, str], str]] = {
 
 
 def test_a_refused_command_becomes_a_dead_letter(nats_url: str) -> None:
-    """It keeps payload, subject, headers and the reason; the queue goes on with the next command at once."""
+    """It keeps payload, subject, headers and the reason; the queue goes on with the next command at once.
+
+    Seen to fail when `QueueIntake._finish` acknowledges a refused command without `_bury`.
+    """
 
     async def scenario() -> None:
         async with client_of(nats_url) as client:
@@ -188,7 +197,10 @@ def test_a_body_as_large_as_the_server_takes_does_not_block_the_queue(nats_url: 
 
 
 def test_a_message_that_nobody_finishes_is_set_aside(nats_url: str, monkeypatch: Any) -> None:
-    """Delivered too often without an end, as when each delivery kills its worker, it becomes a dead letter."""
+    """Delivered too often without an end, as when each delivery kills its worker, it becomes a dead letter.
+
+    Seen to fail when `QueueIntake._carry_out` does not count deliveries.
+    """
     monkeypatch.setattr(nats_queue, "DELIVERIES_MAX", 2)
 
     async def scenario() -> None:
@@ -243,7 +255,10 @@ def test_an_older_time_of_sending_is_kept(nats_url: str) -> None:
 
 
 def test_the_queue_goes_on_after_the_server_was_killed(nats_server: Any) -> None:
-    """A worker that lost its server carries out by itself what is queued when the server is back."""
+    """A worker that lost its server carries out by itself what is queued when the server is back.
+
+    Seen to fail when `nats_queue.FETCH_TIMEOUT_S` is ten minutes: a request that the server forgot is waited for.
+    """
 
     async def scenario() -> None:
         url = nats_server.url

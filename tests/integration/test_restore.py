@@ -54,7 +54,10 @@ async def made(url: str, folder: Path) -> list[Record]:
 
 
 def test_a_restored_log_is_the_same_log(nats_url: str, other_url: str, tmp_path: Path) -> None:
-    """On an empty server every event has its position again, and the last event of each tag is there."""
+    """On an empty server every event has its position again, and the last event of each tag is there.
+
+    Seen to fail when `LogTarget.append` leaves the headers out.
+    """
 
     async def scenario() -> None:
         log = await made(nats_url, tmp_path / "b")

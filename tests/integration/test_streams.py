@@ -65,8 +65,31 @@ def test_a_changed_flag_is_brought_back(nats_url: str) -> None:
     run(scenario)
 
 
+def test_the_stream_of_tags_keeps_the_mode_it_was_made_with(nats_url: str) -> None:
+    """Made new it is written out later than acked; one that is written out at once stays so, and stays.
+
+    Seen to fail when the mode was part of the update: the server refuses that.
+    """
+
+    async def scenario() -> None:
+        async with client_of(nats_url) as client:
+            await declare(client)
+            assert (await configs(client))[TAGS_STREAM]["persist_mode"] == "async"
+            await jetstream(client, f"STREAM.DELETE.{TAGS_STREAM}")
+            await jetstream(client, f"STREAM.CREATE.{TAGS_STREAM}", declarations(1)[1] | {"persist_mode": "default"})
+            created = (await stream_info(client, TAGS_STREAM))["created"]
+            await declare(client)
+            found = await stream_info(client, TAGS_STREAM)
+            assert (found["created"], found["config"].get("persist_mode")) == (created, None)
+
+    run(scenario)
+
+
 def test_the_log_lets_nothing_be_deleted_or_purged(nats_url: str) -> None:
-    """JetStream refuses to delete a message of the log and to purge it, whoever asks."""
+    """JetStream refuses to delete a message of the log and to purge it, whoever asks.
+
+    Seen to fail when the declaration of the log lets `deny_delete` be.
+    """
 
     async def scenario() -> None:
         async with worker(nats_url), client_of(nats_url) as client:
@@ -82,7 +105,10 @@ def test_the_log_lets_nothing_be_deleted_or_purged(nats_url: str) -> None:
 
 
 def test_each_tags_last_event_is_kept_and_republished_by_the_server(nats_url: str) -> None:
-    """TAGSTACK_TAGS holds one message per tag, the log's last; plain subscribers hear every change."""
+    """TAGSTACK_TAGS holds one message per tag, the log's last; plain subscribers hear every change.
+
+    Seen to fail when `nats_streams._TAGS` does not bound the messages of one subject.
+    """
 
     async def scenario() -> None:
         async with worker(nats_url), client_of(nats_url) as client:
@@ -125,7 +151,10 @@ def test_a_deleted_tag_stays_as_its_deletion(nats_url: str) -> None:
 
 
 def test_a_consumer_reads_a_snapshot_and_then_follows(nats_url: str) -> None:
-    """A plain JetStream consumer on TAGSTACK_TAGS gets each tag once, then every later change."""
+    """A plain JetStream consumer on TAGSTACK_TAGS gets each tag once, then every later change.
+
+    Seen to fail when `nats_streams._TAGS` does not bound the messages of one subject.
+    """
 
     async def scenario() -> None:
         async with worker(nats_url), client_of(nats_url) as client:

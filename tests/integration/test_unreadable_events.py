@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
 
 from tagstack.application.ports import Request
 from tagstack.apps.commands import now
+from tagstack.domain.events import EVENT_VERSION
 from tagstack.domain.names import ImageStreamName
 from tests.examples_nats import WAIT_S, Json, ask, client_of, digest, mapping, run, until, worker
 from tests.integration.test_append import handler_of
 from tests.integration.test_followers import following, history
 
-BODIES = [b"nonsense", b"", b"\xff", b'{"type":"image_tagged"}', b'{"type":"no_such","namespace":"prod"}']
+DELETED = json.loads((Path(__file__).parent.parent / "golden/events/v1/tag_deleted.json").read_bytes())
+OF_LATER = json.dumps(DELETED | {"version": EVENT_VERSION + 1}).encode()  # what it means we can't know
+BODIES = [b"nonsense", b"", b"\xff", b'{"type":"image_tagged"}', b'{"type":"no_such","namespace":"prod"}', OF_LATER]
 
 
 async def put(client: Client, subject: str, body: bytes) -> int:
@@ -33,7 +37,11 @@ async def query(client: Client, **wanted: str) -> Json:
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("subject", ["prod.bad.stream", "prod.bad.tag.latest"])
 def test_it_stops_its_own_image_stream_and_no_other(nats_url: str, subject: str, body: bytes) -> None:
-    """Commands and queries on that image stream are refused with its position; all others are carried out."""
+    """Commands and queries on that image stream are refused with its position; all others are carried out.
+
+    Seen to fail when `nats_log.decode` does not catch what a decoder raises, and when it takes an event of a later
+    version.
+    """
 
     async def scenario() -> None:
         async with client_of(nats_url) as client:

@@ -136,7 +136,10 @@ BREAKS: dict[str, tuple[str, Change, str]] = {
 
 @pytest.mark.parametrize(("check", "change", "told"), BREAKS.values(), ids=BREAKS.keys())
 def test_an_event_that_breaks_a_rule_is_named(nats_url: str, check: str, change: Change, told: str) -> None:
-    """The complaint has the event's position, the check and what is wrong."""
+    """The complaint has the event's position, the check and what is wrong.
+
+    Seen to fail when `Verification._broken` complains of nothing.
+    """
     found = asyncio.run(complaints_after(nats_url, change))
     assert any(complaint.check == check and told in complaint.detail for complaint in found), found
 

@@ -80,6 +80,10 @@ async def do_everything_and_more(client: Client) -> None:
     odd = mapping("odd", 7)
     odd["image"]["dockerImageMetadata"] = ODD
     await ask(client, "test.odd", odd)
+    for number, created in enumerate(("2016-01-01T01:00:00.5+02:00", "2016-01-01T00:00:00", "2016-01-01"), 70):
+        dated = mapping(f"dated{number}", number)
+        dated["image"]["dockerImageMetadata"] = {"Created": created}
+        await ask(client, f"test.dated{number}", dated)
     appender = await Appender(PlainTransport(client)).start()
     await appender.append(Message("tagstack.events.prod.strange.stream", b"\xffnonsense", {}))
 
@@ -113,7 +117,10 @@ def test_read_models_of_every_kind_of_event_are_clean(nats_url: str, tmp_path: P
 
 
 def test_read_models_that_differ_are_named(nats_url: str, tmp_path: Path) -> None:
-    """Whatever is changed in a snapshot by hand is found, in the relation where it shows."""
+    """Whatever is changed in a snapshot by hand is found, in the relation where it shows.
+
+    Seen to fail when `Comparison._between` looks for missing rows only.
+    """
     snapshot = asyncio.run(filled(nats_url, tmp_path / "home"))
     with Comparison(snapshot) as comparison:
         asyncio.run(fold(nats_url, comparison))

@@ -58,12 +58,18 @@ def test_a_tag_that_follows_no_more_stays() -> None:
 
 
 def test_a_chain_ends_where_it_would_come_back() -> None:
-    """A tag that has already moved in this chain does not move again."""
+    """A tag that has already moved in this chain does not move again.
+
+    Seen to fail when `following.follow` does not ask whether the tag is in the chain.
+    """
     assert follow(chain=(SOURCE, TagName(OWN, "latest"))) == []
 
 
 def test_a_chain_ends_after_sixteen_hops() -> None:
-    """The sixteenth hop moves, the seventeenth does not."""
+    """The sixteenth hop moves, the seventeenth does not.
+
+    Seen to fail when `following.follow` does not ask how long the chain is.
+    """
     others = [TagName(ImageStreamName("dev", f"app{number}"), "latest") for number in range(HOPS_MAX)]
     assert len(follow(chain=tuple(others))) == 1
     assert follow(chain=(SOURCE, *others)) == []

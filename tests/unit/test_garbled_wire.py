@@ -33,7 +33,10 @@ class Heard:
 
 @pytest.mark.parametrize("garbage", GARBAGE)
 def test_what_is_not_nats_ends_the_connection(garbage: str) -> None:
-    """Said in words; what came before it is heard. Broken on purpose: a length below zero was read again for ever."""
+    """Said in words; what came before it is heard.
+
+    Seen to fail when the parser takes a length below zero: it was read again for ever.
+    """
     owner, connection = Heard(), Heard()
     parser = Parser(owner)  # type: ignore[arg-type]
     parser.connection_made(connection)  # type: ignore[arg-type]

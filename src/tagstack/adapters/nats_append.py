@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -33,6 +34,10 @@ _LAST_SEQUENCE = re.compile(r": (\d+)$")
 
 class _TooManyBatches(Exception):
     """The server has as many unfinished batches as it takes; nothing was stored."""
+
+
+class RepeatedInBatch(UnknownOutcome):
+    """A message id of a batch is stored already, or stands in it twice; nothing of this batch is stored."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -96,6 +101,12 @@ class Appender:
             for token in waiting:
                 del self._waiting[token]
         return _all_stored(found)
+
+    async def append_chain(self, messages: Sequence[Message]) -> list[int]:
+        """Store messages, each only if the one before it is the last one of the log. Raises as `append_all`."""
+        for before, message in pairwise(messages):
+            message.headers[EXPECTED_MESSAGE_ID] = before.headers[MESSAGE_ID]
+        return await self.append_all(messages)
 
     async def append_batch(self, messages: Sequence[Message], batch_id: str) -> int:
         """Store messages, all or none, and return the last one's position. Raises as `append`."""
@@ -189,7 +200,7 @@ def _refusal(error: _Error) -> Exception:
         found = _LAST_SEQUENCE.search(error.description)
         return StaleState(int(found[1]) if found else None)
     if error.err_code == _DUPLICATE_IN_BATCH:
-        return UnknownOutcome(error.description)
+        return RepeatedInBatch(error.description)
     if error.err_code in _TOO_LARGE:
         return TooLarge(error.description)
     return Unavailable(f"the log refuses the event: {error.description}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from contextvars import Context
-from itertools import pairwise
 
 import msgspec
 from nats.aio.client import Client
@@ -15,13 +14,13 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from tagstack.adapters.nats_append import (
     EXPECTED,
-    EXPECTED_MESSAGE_ID,
     EXPECTED_SUBJECT,
     MESSAGE_ID,
     Appender,
     Message,
 )
 from tagstack.adapters.nats_direct import DirectGet, StoredMessage, TooManySubjects
+from tagstack.adapters.nats_group_commit import GroupCommit
 from tagstack.adapters.nats_streams import EVENTS_STREAM
 from tagstack.adapters.nats_subjects import (
     EVENTS,
@@ -39,14 +38,13 @@ from tagstack.domain.errors import Unavailable, UnreadableEvent
 from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
 from tagstack.domain.image_stream import ImageStream, load
 from tagstack.domain.names import ImageStreamName, TagName
-from tagstack.domain.nesting import UNREADABLE
+from tagstack.domain.reading import read_event
 
 FETCH_MESSAGES_MAX = 1_000
 FETCH_TIMEOUT_S = 10.0
 CE_SOURCE = "/tagstack"
 
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 def encode(event: Event) -> bytes:
@@ -57,8 +55,8 @@ def encode(event: Event) -> bytes:
 def decode(position: int, body: bytes) -> AnyEvent:
     """Return the event in a body. Raises UnreadableEvent naming its position."""
     try:
-        return _decoder.decode(body)
-    except UNREADABLE as error:
+        return read_event(body)
+    except UnreadableEvent as error:
         raise UnreadableEvent(f"the event at position {position} can't be read: {error}") from error
 
 
@@ -91,11 +89,12 @@ def _guard(name: ImageStreamName, expected: int) -> dict[str, str]:
 
 
 class NatsLog:
-    """The port `Log`, kept on the JetStream stream TAGSTACK_EVENTS."""
+    """The port `Log`, kept on the JetStream stream TAGSTACK_EVENTS. `grouped`: the server syncs before each ack."""
 
-    def __init__(self, nc: Client, transport: Transport | None = None) -> None:
+    def __init__(self, nc: Client, transport: Transport | None = None, *, grouped: bool = False) -> None:
         self._nc = nc
-        self._appender = Appender(transport or PlainTransport(nc))
+        appender = Appender(transport or PlainTransport(nc))
+        self._appender = GroupCommit(appender) if grouped else appender
         self._direct = DirectGet(nc)
 
     async def start(self) -> NatsLog:
@@ -124,15 +123,13 @@ class NatsLog:
     async def append_chain(
         self, name: ImageStreamName, events: Sequence[tuple[Event, Context]], expected: int
     ) -> list[int]:
-        """Store events of one command each, each only if the one before it is the last message of the log.
+        """Store events of one command each, each only if the one before it is.
 
-        Whoever gets in between, on whatever image stream, breaks the chain: the rest is refused.
+        Whoever gets in between, on whatever image stream, may break the chain: the rest is refused.
         """
         messages = [context.run(message_of, event) for event, context in events]
         messages[0].headers.update(_guard(name, expected))
-        for before, message in pairwise(messages):
-            message.headers[EXPECTED_MESSAGE_ID] = before.headers[MESSAGE_ID]
-        return await self._appender.append_all(messages)
+        return await self._appender.append_chain(messages)
 
     async def record(self, event: Event, expected: int = 0) -> int:
         """Store an image's event if its subject's last position is `expected`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -28,10 +29,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 class ServerOptions(msgspec.Struct, frozen=True):
-    """How the embedded server runs. `port` 0 is any free one; `extra` is appended to its configuration."""
+    """How the embedded server runs. `port` 0 is any free one; `extra` is appended to its configuration.
+
+    `memory_mb` is Go's own limit (https://go.dev/doc/gc-guide#Memory_limit): near it the server collects its
+    garbage more often, and it grows beyond only for what it really needs.
+    """
 
     port: int = 0
     sync_interval: str = "1s"
+    memory_mb: int = 4_096
     extra: str = ""
 
 
@@ -73,6 +79,7 @@ class NatsServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=os.environ | {"GOMEMLIMIT": f"{self.options.memory_mb}MiB"},
                 preexec_fn=die_with_parent,
                 start_new_session=True,
             )

@@ -140,7 +140,7 @@ async def restore_home(settings: Settings, path: Path, progress: Progress = _sil
     """
     settings.home_path.mkdir(parents=True, exist_ok=True)
     with locked(settings.home_path):
-        options = ServerOptions(sync_interval=settings.sync_interval)
+        options = ServerOptions(sync_interval=settings.sync_interval, memory_mb=settings.server_memory_mb)
         server = await asyncio.to_thread(NatsServer(settings.home_path / "nats", options).start)
         try:
             nc = await connect(server.url, "tagstack-restore", patient=False)

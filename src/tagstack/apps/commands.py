@@ -25,7 +25,7 @@ from tagstack.application.queries import Queries
 from tagstack.application.replies import Outcome
 from tagstack.apps import shell
 from tagstack.apps.grants_file import read_grants
-from tagstack.apps.settings import Settings
+from tagstack.apps.settings import SYNC_ALWAYS, Settings
 from tagstack.apps.transports import open_transport
 from tagstack.domain.errors import Refused, TagstackError
 from tagstack.domain.times import text_of
@@ -80,7 +80,7 @@ class CommandsPart:
         await declare(nc, self._settings.replicas)
         self._tags = await TagsKeeper(nc, self._settings.replicas, self.forget).start()
         self._transport = await open_transport(nc, self._settings, "commands", self.reconnected)
-        log = await NatsLog(nc, self._transport).start()
+        log = await NatsLog(nc, self._transport, grouped=self._settings.sync_interval == SYNC_ALWAYS).start()
         grants = read_grants(self._settings.grants)
         self._handler = CommandHandler(
             log,

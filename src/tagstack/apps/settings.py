@@ -9,7 +9,10 @@ from typing import Any, Literal
 import msgspec
 import platformdirs
 
+from tagstack.adapters.snapshot_file import NAME as SNAPSHOT_NAME
+
 PREFIX = "TAGSTACK_"
+SYNC_ALWAYS = "always"
 CLIENT_VARIABLES = frozenset({"TAGSTACK_SERVER", "TAGSTACK_ACTOR", "TAGSTACK_NAMESPACE", "TAGSTACK_OUTPUT"})
 
 
@@ -32,6 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http_host: str = "127.0.0.1"  # where health and metrics listen; 0.0.0.0 in a container
     replicas: int = 1
     sync_interval: str = "1s"
+    server_memory_mb: int = 4_096  # of the embedded server, which may pass it for what it can't do without
     grants: str = ""  # file of `actor: [namespaces]`, YAML or JSON; empty: everyone may read everything
     internal_registry: str = ""  # host[:port] that fills in missing pull specs
     projections: str = ""  # a folder of more read models, beside the built-in ones
@@ -60,8 +64,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def live(self) -> Path:
-        """Return the folder whose `tagstack.duckdb` is the newest snapshot."""
+        """Return the folder that holds the newest snapshot."""
         return self.home_path / "live"
+
+    @property
+    def snapshot(self) -> Path:
+        """Return the file that readers open: the newest snapshot."""
+        return self.live / SNAPSHOT_NAME
 
     @property
     def endpoints(self) -> Path:

@@ -82,8 +82,7 @@ def build(name: str, settings: Settings, part: Part, registry: CollectorRegistry
         await part.start(nc)
         try:
             yield
-        finally:
-            stopping.set()
+        finally:  # after a start that was interrupted: the thread ends the process; else it is stopped already
             await broker.stop()
 
     def why_not_ready() -> str:
@@ -97,7 +96,7 @@ def build(name: str, settings: Settings, part: Part, registry: CollectorRegistry
     app = AsgiFastStream(
         broker,
         lifespan=lifespan,
-        on_shutdown=[stopping.set, part.stop],  # before the connection is closed
+        on_shutdown=[part.stop, stopping.set],  # before the connection is closed
         logger=None,
         asgi_routes=http.health_routes(why_not_ready, metrics),
     )

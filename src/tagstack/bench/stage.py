@@ -20,11 +20,11 @@ from typing import Any
 import msgspec
 from nats.aio.client import Client
 
-from tagstack.adapters.duckdb_snapshots import NAME
 from tagstack.adapters.nats_connection import connect
 from tagstack.adapters.nats_server import NatsServer, ServerOptions, die_with_parent
 from tagstack.adapters.nats_streams import declarations, declare, jetstream
 from tagstack.adapters.nats_wire import WireTransport
+from tagstack.adapters.snapshot_file import NAME
 from tagstack.domain.errors import TagstackError, Unavailable
 
 READY_TIMEOUT_S = 60.0
@@ -35,6 +35,8 @@ RAW, BARE = "bench", "bare"  # logs for the baselines: as ours is, and without t
 
 class Stage:
     """Where everything is measured. Its parts die with this process, whatever happens to it."""
+
+    replicas = 1
 
     def __init__(self, sync_interval: str = "1s") -> None:
         self.home = Path(tempfile.mkdtemp(prefix="tagstack-bench-"))
@@ -59,7 +61,7 @@ class Stage:
         """Start the server and declare the log, and its like for the baselines."""
         await asyncio.to_thread(self.server.start)
         self._nc = await connect(self.server.url, "tagstack-bench-raw", patient=False)
-        await declare(self._nc)
+        await declare(self._nc, self.replicas)
         for stream in _raw_declarations():
             answer = await jetstream(self._nc, f"STREAM.CREATE.{stream['name']}", stream)
             if "error" in answer:
@@ -84,6 +86,8 @@ class Stage:
     def _spawn(self, name: str) -> None:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("TAGSTACK_")}
         environment |= {"TAGSTACK_HOME": str(self.home), "TAGSTACK_NATS": self.server.url, "TAGSTACK_HTTP_PORT": "0"}
+        environment["TAGSTACK_REPLICAS"] = str(self.replicas)
+        environment["TAGSTACK_SYNC_INTERVAL"] = self.server.options.sync_interval
         with (self.home / f"{name}.log").open("ab") as log:
             self._workers[name] = subprocess.Popen(
                 [sys.executable, "-m", "tagstack", "worker", name],
@@ -94,6 +98,10 @@ class Stage:
                 start_new_session=True,
                 preexec_fn=die_with_parent,
             )
+
+    def process_of(self, name: str) -> int:
+        """Return the process id of a worker that was started."""
+        return self._workers[name].pid
 
     def memory_mb(self, name: str) -> float:
         """Return the most memory a worker, or the `server`, has held, in MB; 0 where the system does not tell."""

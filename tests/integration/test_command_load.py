@@ -1,0 +1,76 @@
+"""Many commands at once: bounded, refused with a hint, and answered when the worker stops."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from nats.aio.client import Client
+
+from tagstack.apps.commands import CommandsPart
+from tests.examples_nats import ask, client_of, mapping, run, stored_in, until, worker
+
+
+async def flood(client: Client, count: int) -> list[dict[str, Any]]:
+    """Send commands to as many image streams at once and return the replies."""
+    return await asyncio.gather(*(ask(client, f"prod.s{n}", mapping(f"s{n}", n)) for n in range(count)))
+
+
+def test_over_the_bound_of_commands_in_flight_the_answer_comes_at_once(nats_url: str) -> None:
+    """What is over the bound is TooManyRequests with a hint when to retry; afterwards everything works as before.
+
+    Seen to fail when `CommandHandler.handle` has no bound.
+    """
+
+    async def scenario() -> None:
+        async with worker(nats_url, in_flight_max=8) as part, client_of(nats_url) as client:
+            answers = await flood(client, 200)
+            refused = [answer for answer in answers if answer["status"] == "Failure"]
+            assert 0 < len(refused) < 200
+            for answer in refused:
+                assert (answer["reason"], answer["code"]) == ("TooManyRequests", 429)
+                assert answer["details"]["retryAfterSeconds"] >= 1
+            assert in_flight(part) == 0
+            for n in range(20):
+                assert (await ask(client, "prod.s1", mapping("s1", 1_000 + n)))["status"] == "Success"
+
+    run(scenario)
+
+
+def in_flight(part: CommandsPart) -> int:
+    """Return how many commands a worker is carrying out."""
+    assert part._handler is not None
+    return part._handler.in_flight
+
+
+def test_many_large_batches_at_the_same_moment(nats_url: str) -> None:
+    """The server takes 50 unfinished atomic batches at once; more of them wait for their turn and none is refused."""
+
+    def image_stream(name: str) -> dict[str, Any]:
+        source = {"kind": "DockerImage", "name": "r.example/a/b:c"}
+        tags = [{"name": f"t{number}", "from": source} for number in range(300)]
+        return {"kind": "ImageStream", "metadata": {"name": name}, "spec": {"tags": tags}}
+
+    async def scenario() -> None:
+        async with worker(nats_url), worker(nats_url), client_of(nats_url) as client:
+            asked = [ask(client, f"prod.s{n}", image_stream(f"s{n}")) for n in range(120)]
+            answers = await asyncio.gather(*asked)
+            assert [answer for answer in answers if answer["status"] != "Success"] == []
+
+    run(scenario)
+
+
+def test_a_worker_that_stops_answers_what_it_has_taken(nats_url: str) -> None:
+    """Every command that reached a worker before it was told to stop gets its reply.
+
+    Seen to fail when `CommandIntake.stop` waits for nothing.
+    """
+
+    async def scenario() -> None:
+        async with client_of(nats_url) as client:
+            async with worker(nats_url):
+                asked = asyncio.gather(*(ask(client, "prod.api", mapping("api", n)) for n in range(100)))
+                await until(lambda: stored_in(client, "TAGSTACK_EVENTS"))
+            assert {answer["status"] for answer in await asked} == {"Success"}
+
+    run(scenario)
