@@ -9,13 +9,13 @@ CREATE TABLE tag_changes (
     is_entry       BOOLEAN   NOT NULL,   -- it puts a new entry on top of the history stack
     entry_position UBIGINT,              -- position of the event that made the top entry
     image          VARCHAR,
-    pull_spec      VARCHAR,
+    pull_spec      VARCHAR USING COMPRESSION zstd,  -- see events
     generation     BIGINT,
     since          TIMESTAMP,
     origin         VARCHAR,
     actor          VARCHAR,
     reason         VARCHAR,
-    cause          VARCHAR,
+    cause          VARCHAR USING COMPRESSION zstd,
     caused_by      UBIGINT,
     restores       UBIGINT,
     held_since     TIMESTAMP,
