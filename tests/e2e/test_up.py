@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from select import select
 
 import duckdb
 
@@ -141,6 +142,34 @@ def test_the_snapshot_opens_from_another_process_while_up_runs(tmp_path: Path) -
         assert up.json("sql", "SELECT count(*) AS n FROM current_tags") == [{"n": 1}]
         with duckdb.connect(up.endpoints["snapshot"], read_only=True) as reader:
             assert reader.execute("SELECT image_stream FROM current_tags").fetchall() == [("origin-ruby-sample",)]
+
+
+def test_it_comes_up_without_what_only_readers_need(tmp_path: Path) -> None:
+    """A check that complains at the start holds up snapshots, not commands: `up` says which, and when it is well.
+
+    Seen to fail when `up` waited for every worker: it gave up after a minute.
+    """
+    checks = tmp_path / "own" / "pushed" / "checks.sql"
+    checks.parent.mkdir(parents=True)
+    checks.write_text("SELECT 'nobody pushed' AS complaint, '' AS detail WHERE NOT EXISTS (FROM events)")
+    with running(tmp_path / "home", "--projections", str(tmp_path / "own")) as up:
+        assert "nobody pushed" in get(up.endpoints["http"] + "/readyz")[1]
+        assert up.run("sql", "FROM events").returncode == 3
+        assert up.run("apply", "-f", RUBY).returncode == 0
+        assert up.json("sql", "SELECT count(*) AS n FROM current_tags") == [{"n": 1}]
+        output = printed(up, "everything is ready now")
+    assert "tagstack is up" in output
+    assert "not everything is ready yet: projector: snapshots are withheld, since pushed complains" in output
+
+
+def printed(up: Up, text: str) -> str:
+    """Return what `up` prints, to the end of a text."""
+    assert up.process is not None and up.process.stdout is not None
+    read, deadline = "", time.monotonic() + WAIT_S
+    while text not in read:
+        assert select([up.process.stdout], [], [], max(deadline - time.monotonic(), 0))[0], read
+        read += os.read(up.process.stdout.fileno(), 65_536).decode()
+    return read
 
 
 def test_a_setting_that_does_not_exist_is_told(tmp_path: Path) -> None:

@@ -80,6 +80,10 @@ async def do_everything_and_more(client: Client) -> None:
     odd = mapping("odd", 7)
     odd["image"]["dockerImageMetadata"] = ODD
     await ask(client, "test.odd", odd)
+    for number, created in enumerate(("2016-01-01T01:00:00.5+02:00", "2016-01-01T00:00:00", "2016-01-01"), 70):
+        dated = mapping(f"dated{number}", number)
+        dated["image"]["dockerImageMetadata"] = {"Created": created}
+        await ask(client, f"test.dated{number}", dated)
     appender = await Appender(PlainTransport(client)).start()
     await appender.append(Message("tagstack.events.prod.strange.stream", b"\xffnonsense", {}))
 

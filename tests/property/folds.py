@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -30,7 +30,7 @@ _TOLD = ("time", "namespace", "image_stream", "tag", "image", "previous_image", 
 
 def time_of(text: str | None) -> datetime | None:
     """Return a time of an event as DuckDB hands out a TIMESTAMP."""
-    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=None)
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
 
 
 def by_image_stream(history: History) -> dict[ImageStreamName, History]:

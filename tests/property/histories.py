@@ -113,7 +113,7 @@ def _image(draw: st.DrawFn, image: str) -> dict[str, Any]:
     given: dict[str, Any] = {"metadata": {"name": image}, "dockerImageReference": f"{registry}/app@{image}"}
     if draw(st.booleans()):
         config = {"Labels": {"team": "a"}, "Env": ["A=1"], "Cmd": ["run"]}
-        metadata = {"Architecture": "amd64", "Os": "linux", "Size": 7, "Created": "2016-01-01T00:00:00Z"}
+        metadata = {"Architecture": "amd64", "Os": "linux", "Size": 7, "Created": "2016-01-01T00:00:00+02:00"}
         given["dockerImageMetadata"] = {"kind": "DockerImage", **metadata, "Config": config}
         given["dockerImageLayers"] = [{"name": layer, "size": 3, "mediaType": "t"} for layer in ("x", "y", "x")]
     elif draw(st.booleans()):

@@ -34,6 +34,7 @@ class Comparison:
             f"{self._folder.name}/folded.duckdb",
             config={"memory_limit": MEMORY_LIMIT, "temp_directory": self._folder.name},
         )
+        self._con.execute("SET TimeZone = 'UTC'")  # as where the read models are folded
         self._con.execute(TABLES)
         self._con.execute(VIEWS)
         self.look_at(snapshot)

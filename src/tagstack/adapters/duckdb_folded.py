@@ -30,7 +30,7 @@ CREATE TABLE holds (namespace VARCHAR, image_stream VARCHAR, tag VARCHAR, image 
 CREATE TABLE image_streams (namespace VARCHAR, image_stream VARCHAR, uid VARCHAR, generation BIGINT, labels VARCHAR,
     annotations VARCHAR, lookup_local BOOLEAN, created TIMESTAMP, updated TIMESTAMP, deleted TIMESTAMP);
 CREATE TABLE recorded (image VARCHAR, pull_spec VARCHAR, media_type VARCHAR, architecture VARCHAR, os VARCHAR,
-    created TIMESTAMP, size BIGINT, layers BIGINT, labels VARCHAR, env VARCHAR, entrypoint VARCHAR, cmd VARCHAR,
+    created TIMESTAMPTZ, size BIGINT, layers BIGINT, labels VARCHAR, env VARCHAR, entrypoint VARCHAR, cmd VARCHAR,
     config VARCHAR, first_seen TIMESTAMP, position BIGINT);
 CREATE TABLE image_layers (image VARCHAR, ordinal BIGINT, layer VARCHAR, size BIGINT, media_type VARCHAR);
 CREATE TABLE image_manifests (image VARCHAR, child VARCHAR, architecture VARCHAR, os VARCHAR, variant VARCHAR,
@@ -46,7 +46,9 @@ _WORDS = ", ".join(
 # relations that derive from those rows
 VIEWS = f"""
 CREATE VIEW images AS
-SELECT * REPLACE ({_LABELS} AS labels, {_WORDS}, json(config)::VARCHAR AS config) FROM recorded;
+SELECT * REPLACE (created AT TIME ZONE 'UTC' AS created, {_LABELS} AS labels, {_WORDS},
+                  json(config)::VARCHAR AS config)
+  FROM recorded;
 CREATE VIEW tag_moves AS SELECT * EXCLUDE (deleted) FROM stacks;
 CREATE VIEW tag_history AS
 SELECT e.* EXCLUDE (number), s.moves - e.number + 1 AS stack_position, s.deleted

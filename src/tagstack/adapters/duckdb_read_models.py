@@ -173,6 +173,7 @@ class ReadModelFile:
             if "lock" in str(error):
                 raise Unavailable(f"{self.path} is open in another process: {error}") from error
             raise Damaged(f"{self.path} can't be opened: {error}") from error
+        con.execute("SET GLOBAL TimeZone = 'UTC'")  # the same rows wherever the machine stands
         # with optimistic writes a big commit goes into the file past its WAL, which snapshots are made of
         con.execute("SET enable_optimistic_write = false")
         if self._options.building:

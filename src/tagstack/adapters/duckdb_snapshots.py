@@ -22,9 +22,9 @@ import duckdb
 import msgspec
 
 from tagstack.adapters.duckdb_read_models import ReadModelFile
+from tagstack.adapters.snapshot_file import NAME
 from tagstack.application.read_models import OutOfRoom
 
-NAME = "tagstack.duckdb"
 COPY_WAIT_S = 0.2
 COPY_BYTES = 8 << 20
 VERIFY_BYTES = 8 << 20  # while the log is shorter, every snapshot is opened before it is shown

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+NAME = "tagstack.duckdb"
+
 Stamp = tuple[str, int, int]
 
 

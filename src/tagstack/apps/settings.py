@@ -9,6 +9,8 @@ from typing import Any, Literal
 import msgspec
 import platformdirs
 
+from tagstack.adapters.snapshot_file import NAME as SNAPSHOT_NAME
+
 PREFIX = "TAGSTACK_"
 SYNC_ALWAYS = "always"
 CLIENT_VARIABLES = frozenset({"TAGSTACK_SERVER", "TAGSTACK_ACTOR", "TAGSTACK_NAMESPACE", "TAGSTACK_OUTPUT"})
@@ -62,8 +64,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def live(self) -> Path:
-        """Return the folder whose `tagstack.duckdb` is the newest snapshot."""
+        """Return the folder that holds the newest snapshot."""
         return self.home_path / "live"
+
+    @property
+    def snapshot(self) -> Path:
+        """Return the file that readers open: the newest snapshot."""
+        return self.live / SNAPSHOT_NAME
 
     @property
     def endpoints(self) -> Path:

@@ -14,8 +14,6 @@ from tagstack.apps import shell
 from tagstack.apps.grants_file import read_grants
 from tagstack.apps.settings import Settings
 
-SNAPSHOT_NAME = "tagstack.duckdb"
-
 
 class SqlPart:
     """Answers `tagstack.sql.<actor>` while it is started."""
@@ -24,7 +22,7 @@ class SqlPart:
         self._settings = settings
         self._nc: Client | None = None
         self._intake: SqlIntake | None = None
-        self._path = settings.live / SNAPSHOT_NAME
+        self._path = settings.snapshot
         self.processes = SqlProcesses(
             RunnerOptions(str(self._path), settings.sql_memory_mb, settings.sql_rows_max),
         )

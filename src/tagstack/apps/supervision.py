@@ -18,6 +18,7 @@ RESTART_WAIT_MIN_S = 0.5
 RESTART_WAIT_MAX_S = 10.0
 STEADY_S = 30.0  # who lived this long is started again at once
 HTTP_TIMEOUT_S = 2.0
+NEEDED = "commands"  # what can't be done without it; readers may come later
 LOG_BYTES_MAX = 10 * 1024 * 1024  # a longer log is set aside at start, one old one is kept
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,13 @@ class Told(msgspec.Struct):
 
     pid: int
     http: str
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Why not every process is ready; "" when all are. `usable`: all answer, and commands are taken."""
+
+    why: str
+    usable: bool
 
 
 class Child:
@@ -129,19 +137,21 @@ class Children:
             child.terminate()
         await asyncio.gather(*(asyncio.to_thread(child.wait, timeout_s + 1) for child in self._children))
 
-    async def why_not_ready(self) -> str:
-        """Return "" when every process is ready, else the reasons."""
+    async def readiness(self) -> Readiness:
+        """Return whether every process is ready."""
         answers = await self._ask("/readyz")
-        return "; ".join(text.strip() for status, text in answers if status != 200)
+        usable = all(status == 200 or (status and child.name != NEEDED) for child, status, _ in answers)
+        return Readiness("; ".join(text.strip() for _, status, text in answers if status != 200), usable)
 
     async def metrics(self) -> bytes:
         """Return the metrics of every process that answers."""
-        told = [text for status, text in await self._ask("/metrics") if status == 200]
+        told = [text for _, status, text in await self._ask("/metrics") if status == 200]
         restarts = "".join(f'tagstack_restarts_total{{worker="{c.name}"}} {c.restarts}\n' for c in self._children)
         told.append(
             f"# HELP tagstack_restarts Workers started again\n# TYPE tagstack_restarts_total counter\n{restarts}"
         )
         return "".join(told).encode()
 
-    async def _ask(self, path: str) -> list[tuple[int, str]]:
-        return list(await asyncio.gather(*(asyncio.to_thread(child.ask, path) for child in self._children)))
+    async def _ask(self, path: str) -> list[tuple[Child, int, str]]:
+        answers = await asyncio.gather(*(asyncio.to_thread(child.ask, path) for child in self._children))
+        return [(child, status, text) for child, (status, text) in zip(self._children, answers, strict=True)]

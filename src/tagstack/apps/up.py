@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from tagstack.domain.errors import TagstackError, Unavailable
 WORKERS = ("commands", "projector", "sql")
 NATS_PORT_USUAL = 4222
 READY_TIMEOUT_S = 60.0
+READY_GRACE_S = 5.0  # for readers' sake, once commands are taken: read models may take long, or complain
 WATCH_INTERVAL_S = 0.25
 DECLARE_TIMEOUT_S = 30.0
 
@@ -86,17 +88,21 @@ async def _run(settings: Settings, quiet: bool) -> None:
     children = Children([_child(name, settings, url) for name in WORKERS])
     web = http.server(_routes(children), lifespan="off")
     serving = asyncio.create_task(web.serve(sockets=[sock]))
-    endpoints = Endpoints(url, http.url_of(sock), str(settings.live / "tagstack.duckdb"), os.getpid())
+    endpoints = Endpoints(url, http.url_of(sock), str(settings.snapshot), os.getpid())
     watching: list[asyncio.Task[None]] = []
     try:
         await _declare(url, settings)
         children.start()
         watchers = (_watch(children, server), _watch_room(server, settings))
         watching = [asyncio.create_task(each) for each in watchers]
-        if await _ready(children, stop):
+        lacking = await _ready(children, stop)
+        if not stop.is_set():
             write_atomically(settings.endpoints, msgspec.json.encode(endpoints))
             if not quiet:
                 print(_banner(settings, endpoints, embedded=server is not None), flush=True)
+            if lacking:
+                _log.warning("commands are taken, but not everything is ready yet: %s", lacking)
+                watching.append(asyncio.create_task(_tell_when_ready(children)))
             await stop.wait()
     finally:
         for watcher in watching:  # first: who is stopped on purpose is not to be started again
@@ -174,19 +180,30 @@ async def _watch_room(server: NatsServer | None, settings: Settings) -> None:
             await nc.close()
 
 
-async def _ready(children: Children, stop: asyncio.Event) -> bool:
-    """Wait until every worker is ready. Return False when asked to stop before."""
+async def _ready(children: Children, stop: asyncio.Event) -> str:
+    """Wait until every worker is ready, or commands have been taken for a while. Return what is lacking then."""
+    usable_since: float | None = None
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
             while not stop.is_set():
-                if not (why := await children.why_not_ready()):
-                    return True
+                state = await children.readiness()
+                usable_since = (usable_since or time.monotonic()) if state.usable else None
+                if not state.why or (usable_since and time.monotonic() - usable_since >= READY_GRACE_S):
+                    return state.why
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(WATCH_INTERVAL_S / 5):
                         await stop.wait()
     except TimeoutError:
-        raise Unavailable(f"not ready within {READY_TIMEOUT_S:.0f} s: {why}") from None
-    return False
+        raise Unavailable(f"not ready within {READY_TIMEOUT_S:.0f} s: {state.why}") from None
+    return ""
+
+
+async def _tell_when_ready(children: Children) -> None:
+    while True:
+        await asyncio.sleep(WATCH_INTERVAL_S)
+        if not (await children.readiness()).why:
+            _log.warning("everything is ready now")
+            return
 
 
 def _routes(children: Children) -> Any:
@@ -196,14 +213,14 @@ def _routes(children: Children) -> Any:
     known = {"why": "starting"}
 
     async def metrics() -> bytes:
-        known["why"] = await children.why_not_ready()
+        known["why"] = (await children.readiness()).why
         return await children.metrics()
 
     app = AsgiFastStream(logger=None, asgi_routes=http.health_routes(lambda: known["why"], metrics))
 
     async def fresh(scope: Any, receive: Any, send: Any) -> None:
         if scope.get("path") == "/readyz":
-            known["why"] = await children.why_not_ready()
+            known["why"] = (await children.readiness()).why
         await app(scope, receive, send)
 
     return fresh

@@ -20,11 +20,11 @@ from typing import Any
 import msgspec
 from nats.aio.client import Client
 
-from tagstack.adapters.duckdb_snapshots import NAME
 from tagstack.adapters.nats_connection import connect
 from tagstack.adapters.nats_server import NatsServer, ServerOptions, die_with_parent
 from tagstack.adapters.nats_streams import declarations, declare, jetstream
 from tagstack.adapters.nats_wire import WireTransport
+from tagstack.adapters.snapshot_file import NAME
 from tagstack.domain.errors import TagstackError, Unavailable
 
 READY_TIMEOUT_S = 60.0

@@ -38,7 +38,7 @@ def export(
     from tagstack.apps.settings import read_settings
 
     settings = read_settings(os.environ, home=connection.home)
-    snapshot = settings.live / "tagstack.duckdb"
+    snapshot = settings.snapshot
     if connection.server or not snapshot.exists():
 
         async def work(client: ServiceClient) -> Exported:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from tagstack.adapters.nats_sql_client import Column, Question, SqlAnswer
 from tagstack.cli.fitting import Narrow
+from tagstack.cli.output import say
 from tagstack.cli.tables import JsonRows, Table
 
 if TYPE_CHECKING:
     from tagstack.adapters.nats_client import ServiceClient
 
 
+EXPLAINED = ["explain_key", "explain_value"]  # the columns that DuckDB answers EXPLAIN with
 VALUE_WIDTH_MIN = 20  # where a terminal has not even that for each column, every value has a line of its own
 
 
@@ -51,6 +53,17 @@ class _CsvAnswer:
         return
 
 
+class _Plan:
+    """A plan that EXPLAIN drew: its lines as they are, no table around them."""
+
+    def add(self, row: list[Any]) -> None:
+        for line in str(row[-1]).splitlines():
+            say(line)
+
+    def end(self) -> None:
+        return
+
+
 def unique(names: list[str]) -> list[str]:
     """Return names in which none stands twice."""
     taken: set[str] = set()
@@ -76,7 +89,10 @@ def _printer(form: str, columns: list[Column]) -> _Rows:
         return _JsonAnswer(columns)
     if form == "csv":
         return _CsvAnswer(columns)
-    return Table([column.name for column in columns], null="NULL", narrow=Narrow(least=VALUE_WIDTH_MIN, records=True))
+    names = [column.name for column in columns]
+    if names == EXPLAINED:
+        return _Plan()
+    return Table(names, null="NULL", narrow=Narrow(least=VALUE_WIDTH_MIN, records=True))
 
 
 async def answer(client: ServiceClient, statement: str, min_position: int, form: str) -> int:

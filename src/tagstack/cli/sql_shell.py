@@ -14,6 +14,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
+from tagstack.application.quoting import literal
 from tagstack.cli import session
 from tagstack.cli.failures import complain, report
 from tagstack.cli.options import Connection
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 PROMPT, CONTINUED = "tagstack> ", "     ...> "
 HELP = """.tables            relations, views and macros
-.schema [NAME]     columns and what they mean
+.schema [NAME]     columns, or a macro's parameters, and what they mean
 .mode FORMAT       table, json or csv
 .timing on|off     how long each statement took
 .quit              leave (Ctrl-D does too)
@@ -39,6 +40,9 @@ SELECT DISTINCT function_name, 'macro' FROM duckdb_functions()
 COLUMNS = """
 SELECT table_name AS relation, column_name AS name, data_type AS type, comment
   FROM duckdb_columns() WHERE NOT internal AND schema_name = 'main' ORDER BY table_name, column_index"""
+PARAMETERS = """
+SELECT function_name AS macro, unnest(parameters) AS parameter, comment
+  FROM duckdb_functions() WHERE NOT internal AND function_type = 'table_macro' AND schema_name = 'main'"""
 KEYWORDS = (
     *("SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "JOIN", "ON", "USING", "HAVING", "WITH", "AS"),
     *("AND", "OR", "NOT", "IN", "IS", "NULL", "LIKE", "BETWEEN", "CASE", "WHEN", "THEN", "ELSE", "END", "DISTINCT"),
@@ -91,9 +95,11 @@ class Shell:
             case [".schema"]:
                 await self.statement(COLUMNS)
             case [".schema", name]:
-                await self.statement(f"FROM ({COLUMNS}) WHERE relation = '{name.replace(chr(39), chr(39) * 2)}'")
+                await self._schema(name)
             case [".mode", "table" | "json" | "csv" as form]:
                 self._form = form
+            case [".mode", "parquet"]:
+                complain("parquet is no text: leave, and run `tagstack sql -o parquet 'QUERY' > rows.parquet`")
             case [".timing", "on" | "off" as state]:
                 self._timing = state == "on"
             case [".help"]:
@@ -103,13 +109,34 @@ class Shell:
                 complain(f"no such command: {' '.join(words)}; `.help` lists them")
         return True
 
-    async def statement(self, text: str) -> None:
-        """Run one statement and print its answer; Ctrl-C cancels it."""
+    async def _schema(self, name: str) -> None:
+        """Print the columns of a relation or the parameters of a macro."""
+        from tagstack.cli.asking import all_rows
+        from tagstack.domain.errors import TagstackError
+
+        try:
+            known = await all_rows(self._client, TABLES)
+        except TagstackError as error:
+            report(error)
+            return
+        match [row["kind"] for row in known if row["name"].lower() == name.lower()]:
+            case ["macro"]:
+                await self.statement(f"FROM ({PARAMETERS}) WHERE lower(macro) = lower({literal(name)})")
+            case [_]:
+                await self.statement(f"FROM ({COLUMNS}) WHERE lower(relation) = lower({literal(name)})")
+            case _:
+                complain(f"there is no relation {name}; `.tables` lists them")
+
+    async def _answered(self, text: str) -> int:
         from tagstack.cli.sql_output import answer
 
-        began = time.perf_counter()
         position = await self._client.log_position()
-        running = asyncio.ensure_future(answer(self._client, text, position or 0, self._form))
+        return await answer(self._client, text, position or 0, self._form)
+
+    async def statement(self, text: str) -> None:
+        """Run one statement and print its answer; Ctrl-C cancels it."""
+        began = time.perf_counter()
+        running = asyncio.ensure_future(self._answered(text))
         with _cancelled_by_ctrl_c(running):
             try:
                 count = await running

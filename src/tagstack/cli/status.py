@@ -68,6 +68,9 @@ async def _status(client: ServiceClient, form: str, *, check: bool) -> int:
             say(model["name"])
     else:
         _tell(found, streams, dead)
+        if check and not complaints and not trouble:
+            say("")
+            say("the checks of every read model pass")
     for one in complaints:
         complain(f"{one['readModel']}: {one['complaint']}: {one['detail']}")
     if trouble:

@@ -46,7 +46,7 @@ def verify(
         if not offline:
 
             async def work(client: ServiceClient) -> None:
-                snapshot = None if connection.server else settings.live / "tagstack.duckdb"
+                snapshot = None if connection.server else settings.snapshot
                 await verifier.log(await client.connected(), snapshot)
 
             session.run(connection, work)
