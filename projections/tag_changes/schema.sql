@@ -1,4 +1,5 @@
 -- grain: one row per event that moves, deletes, holds or releases a tag, with the tag's state after it
+-- sorted: tag_changes by namespace, image_stream, tag, position
 CREATE TABLE tag_changes (
     namespace      VARCHAR   NOT NULL,
     image_stream   VARCHAR   NOT NULL,
