@@ -144,6 +144,8 @@ class Proof:
             assert events[-1].position == details["position"], f"{command} {events}"
         elif command.attempts > 1:
             # an earlier delivery, in a worker that was stopped meanwhile, is judged anew when it wakes
+            judged = details.get("position", 0)
+            assert all(event.position > judged for event in events), f"{command} was judged anew after {events}"
             self.figures.late += bool(events)
         else:
             assert events == [], f"{command} was answered {answer} and has events {events}"

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from tagstack.adapters.nats_streams import declarations, stream_info
-from tests.examples_nats import ask, client_of, mapping, run, until, worker
+from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, declarations, stream_info
+from tests.examples_nats import ask, client_of, log_of, mapping, run, until, worker
 from tests.faults.cluster import NODES, Cluster, in_sync, leader
 from tests.faults.record import Proof, Sender, carry_on, settle
 
@@ -58,6 +58,31 @@ async def check_replicas(client: Client) -> None:
         info = await stream_info(client, stream["name"])
         assert info["config"]["num_replicas"] == NODES
         assert len(info["cluster"]["replicas"]) == NODES - 1
+
+
+def test_a_log_of_one_replica_gets_three(cluster: Cluster) -> None:
+    """With the setting raised, a worker brings every stream up; what was stored before is in each of them.
+
+    Seen to fail when TAGSTACK_TAGS was updated: a stream that is written out late can have no replicas.
+    """
+
+    async def scenario() -> None:
+        async with client_of(cluster.url) as client:
+            async with worker(cluster.url):
+                assert (await ask(client, "prod.api", mapping("api", 1)))["status"] == "Success"
+            async with worker(cluster.url, replicas=NODES):
+                await until(lambda: in_sync(client), 60)
+                await check_replicas(client)
+                assert (await ask(client, "prod.api", mapping("api", 2, "other")))["status"] == "Success"
+                await until(lambda: has(client, "tagstack.tags.>", TAGS_STREAM, 2))
+                assert await has(client, "tagstack.events.*.*.tag.*", EVENTS_STREAM, 2)
+
+    run(scenario)
+
+
+async def has(client: Client, subject: str, stream: str, count: int) -> bool:
+    """Return whether a stream holds so many messages under a subject."""
+    return len(await log_of(client, subject, stream)) == count
 
 
 def test_nothing_acknowledged_is_lost_when_nodes_go(cluster: Cluster) -> None:

@@ -1,4 +1,7 @@
-"""What fuzzing starts from: good inputs of each target, and those that once broke it, kept in `found/TARGET/`."""
+"""What fuzzing starts from: good inputs of each target, and those that once broke it.
+
+They are kept in `found/TARGET/`; what broke one reader of events is in `found/event/` for all of them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ FIRST = {
 
 def inputs(target: str) -> list[bytes]:
     """Return the inputs of a target to start from."""
-    found = [path.read_bytes() for path in sorted((FOUND / target).glob("*"))]
+    folder = FOUND / ("event" if target in OF_EVENTS else target)
+    found = [path.read_bytes() for path in sorted(folder.glob("*"))]
     if target in FIRST:
         return FIRST[target] + found
     if target in OF_EVENTS:

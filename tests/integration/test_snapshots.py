@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import duckdb
@@ -42,6 +43,31 @@ def test_readers_never_fail_and_never_see_a_mix(tmp_path: Path) -> None:
             assert (reader.returncode, err) == (0, "")
             assert int(out) > 5
     snapshots.close()
+
+
+def test_there_is_a_snapshot_at_every_moment(tmp_path: Path) -> None:
+    """Between two snapshots there is no moment without one, however closely one looks.
+
+    Seen to fail when `DuckDBSnapshots._switch` removes the link two milliseconds before the new one takes its place.
+    """
+    models, snapshots = opened(tmp_path), DuckDBSnapshots(tmp_path / "live")
+    snapshots.publish(models)
+    missing, published = 0, threading.Event()
+
+    def look() -> None:
+        nonlocal missing
+        while not published.is_set():
+            missing += not os.path.lexists(tmp_path / "live")
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        assert all(snapshots.publish(models) for _ in range(60))
+    finally:
+        published.set()
+        watcher.join()
+        snapshots.close()
+    assert missing == 0
 
 
 def test_a_snapshot_holds_the_position_and_shows_a_new_path(tmp_path: Path) -> None:

@@ -65,6 +65,26 @@ def test_a_changed_flag_is_brought_back(nats_url: str) -> None:
     run(scenario)
 
 
+def test_the_stream_of_tags_keeps_the_mode_it_was_made_with(nats_url: str) -> None:
+    """Made new it is written out later than acked; one that is written out at once stays so, and stays.
+
+    Seen to fail when the mode was part of the update: the server refuses that.
+    """
+
+    async def scenario() -> None:
+        async with client_of(nats_url) as client:
+            await declare(client)
+            assert (await configs(client))[TAGS_STREAM]["persist_mode"] == "async"
+            await jetstream(client, f"STREAM.DELETE.{TAGS_STREAM}")
+            await jetstream(client, f"STREAM.CREATE.{TAGS_STREAM}", declarations(1)[1] | {"persist_mode": "default"})
+            created = (await stream_info(client, TAGS_STREAM))["created"]
+            await declare(client)
+            found = await stream_info(client, TAGS_STREAM)
+            assert (found["created"], found["config"].get("persist_mode")) == (created, None)
+
+    run(scenario)
+
+
 def test_the_log_lets_nothing_be_deleted_or_purged(nats_url: str) -> None:
     """JetStream refuses to delete a message of the log and to purge it, whoever asks.
 

@@ -14,8 +14,9 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from tagstack.application.read_models import DeadLetter, LogMessage
-from tagstack.domain.events import AnyEvent, too_new
-from tagstack.domain.nesting import UNREADABLE
+from tagstack.domain.errors import UnreadableEvent
+from tagstack.domain.events import AnyEvent
+from tagstack.domain.reading import read_event
 
 _HEAD = {
     "image": "VARCHAR",
@@ -70,8 +71,6 @@ SELECT position, {_SELECTED}, data
 
 EVENT_TYPES = frozenset(str(event.__struct_config__.tag) for event in get_args(AnyEvent))
 
-_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
-
 
 class Sifted(msgspec.Struct):
     """Messages told apart: those that are events, the types among them, and a dead letter for each other."""
@@ -87,12 +86,9 @@ def sift(messages: Sequence[LogMessage]) -> Sifted:
     classes = set()
     for message in messages:
         try:
-            event = _decoder.decode(message.body)
-        except UNREADABLE as error:
+            event = read_event(message.body)
+        except UnreadableEvent as error:
             found.dead.append(dead_letter(message, str(error)))
-            continue
-        if why := too_new(event):
-            found.dead.append(dead_letter(message, why))
         else:
             found.events.append(message)
             classes.add(type(event))

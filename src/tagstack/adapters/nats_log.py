@@ -35,17 +35,16 @@ from tagstack.adapters.nats_trace import trace_headers
 from tagstack.adapters.nats_transport import PlainTransport, Transport
 from tagstack.application.ports import Stored
 from tagstack.domain.errors import Unavailable, UnreadableEvent
-from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent, too_new
+from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
 from tagstack.domain.image_stream import ImageStream, load
 from tagstack.domain.names import ImageStreamName, TagName
-from tagstack.domain.nesting import UNREADABLE
+from tagstack.domain.reading import read_event
 
 FETCH_MESSAGES_MAX = 1_000
 FETCH_TIMEOUT_S = 10.0
 CE_SOURCE = "/tagstack"
 
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 def encode(event: Event) -> bytes:
@@ -56,12 +55,9 @@ def encode(event: Event) -> bytes:
 def decode(position: int, body: bytes) -> AnyEvent:
     """Return the event in a body. Raises UnreadableEvent naming its position."""
     try:
-        event = _decoder.decode(body)
-    except UNREADABLE as error:
+        return read_event(body)
+    except UnreadableEvent as error:
         raise UnreadableEvent(f"the event at position {position} can't be read: {error}") from error
-    if why := too_new(event):
-        raise UnreadableEvent(f"the event at position {position} can't be read: {why}")
-    return event
 
 
 def _headers_of(event: Event, identity: str) -> dict[str, str]:

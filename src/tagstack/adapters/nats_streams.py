@@ -94,7 +94,9 @@ _DEAD: dict[str, Any] = {
 def declarations(replicas: int = 1) -> list[dict[str, Any]]:
     """Return the configuration of every stream, in the order they have to be made."""
     kept = {"storage": "file", "num_replicas": replicas, "max_age": 0, "max_bytes": -1, "max_msg_size": -1}
-    return [kept | stream for stream in (_EVENTS, _TAGS, _QUEUE, _DEAD)]
+    # synced and written out later than acked: it is filled from the log again where it lost something
+    tags = _TAGS | ({"persist_mode": "async"} if replicas == 1 else {})
+    return [kept | stream for stream in (_EVENTS, tags, _QUEUE, _DEAD)]
 
 
 async def jetstream(nc: Client, call: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -133,18 +135,12 @@ async def declare(nc: Client, replicas: int = 1) -> None:
 
 
 async def _declare(nc: Client, wanted: dict[str, Any]) -> str:
-    """Declare one stream; return why that can't be done yet, "" when it is done.
-
-    An update replaces a stream's whole configuration, so it starts from the server's own.
-    """
+    """Declare one stream; return why that can't be done yet, "" when it is done."""
     name = wanted["name"]
     try:
         answer = await jetstream(nc, f"STREAM.CREATE.{name}", wanted)
         if answer.get("error", {}).get("err_code") == _STREAM_EXISTS:
-            current = (await stream_info(nc, name))["config"]
-            if RESTORING in current.get("metadata", {}):
-                raise TagstackError(f"stream {name} is half restored: run `tagstack restore` again to finish it")
-            answer = await jetstream(nc, f"STREAM.UPDATE.{name}", current | wanted)
+            answer = await _bring_up(nc, wanted)
     except Unavailable as error:
         return str(error)
     if "error" not in answer:
@@ -153,6 +149,23 @@ async def _declare(nc: Client, wanted: dict[str, Any]) -> str:
     if answer["error"].get("err_code") in _NOT_YET:
         return why
     raise TagstackError(why)
+
+
+async def _bring_up(nc: Client, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Bring a stream up to its declaration and return JetStream's answer.
+
+    An update replaces a stream's whole configuration, so it starts from the server's own.
+    """
+    name = wanted["name"]
+    current = (await stream_info(nc, name))["config"]
+    if RESTORING in current.get("metadata", {}):
+        raise TagstackError(f"stream {name} is half restored: run `tagstack restore` again to finish it")
+    mode = {"persist_mode": current.get("persist_mode", "default")}  # for good: no update changes it
+    if mode["persist_mode"] == "async" and wanted["num_replicas"] > 1:
+        # replicas can't have it; the server fills the new stream from the log
+        await jetstream(nc, f"STREAM.DELETE.{name}")
+        return await jetstream(nc, f"STREAM.CREATE.{name}", wanted)
+    return await jetstream(nc, f"STREAM.UPDATE.{name}", current | wanted | mode)
 
 
 async def stream_info(nc: Client, name: str) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import msgspec
 from tagstack.application.records import Record
 from tagstack.application.verified import Broken, Command, StreamSeen, TagSeen, command_rules, image_stream_rules
 from tagstack.application.verified_tags import tag_rules
+from tagstack.domain.errors import UnreadableEvent
 from tagstack.domain.events import (
-    AnyEvent,
     Event,
     ImageRecorded,
     ImageStreamCreated,
@@ -25,9 +25,8 @@ from tagstack.domain.events import (
     TagConfigured,
     TagDeleted,
     TagEvent,
-    too_new,
 )
-from tagstack.domain.nesting import UNREADABLE
+from tagstack.domain.reading import read_event
 
 COMPLAINTS_MAX = 1_000  # kept; the others are counted
 
@@ -81,7 +80,6 @@ class Verification:
         self._findings = findings
         self._address = address
         self._once = once
-        self._decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
         self.streams: dict[tuple[str, str], StreamSeen] = {}
         self.events = 0
         self.position = 0
@@ -93,12 +91,9 @@ class Verification:
             self._complain(record, "gap", f"the positions from {self.position + 1} on are missing")
         self.position = record.position
         try:
-            event = self._decoder.decode(record.body)
-        except UNREADABLE as error:
+            event = read_event(record.body)
+        except UnreadableEvent as error:
             self._complain(record, "readable", f"{record.subject}: no event: {error}")
-            return None
-        if why := too_new(event):
-            self._complain(record, "readable", why)
             return None
         self._filed(record, event)
         self._references(record, event)

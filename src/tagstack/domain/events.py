@@ -132,11 +132,6 @@ class TagDeleted(TagEvent, tag="tag_deleted"):
     """The tag is gone from the current view; its history stays."""
 
 
-def too_new(event: Event) -> str:
-    """Return why an event of a later version can't be understood, "" where its version is known."""
-    return f"version {event.version} is newer than {EVENT_VERSION}" if event.version > EVENT_VERSION else ""
-
-
 AnyTagEvent = TagConfigured | ImageTagged | PushWithheld | TagHeld | TagReleased | TagDeleted
 AnyImageStreamEvent = ImageStreamCreated | ImageStreamUpdated | ImageStreamDeleted
 AnyImageEvent = ImageRecorded | ImageAnnotated | ImageSigned
