@@ -21,10 +21,10 @@ PUSHERS = 16
 LOOKS = 30
 
 
-async def push(client: Client, name: str) -> None:
-    """Push one image after the other, until cancelled."""
+async def push(client: Client, name: str, enough: asyncio.Event) -> None:
+    """Push one image after the other."""
     number = 0
-    while True:
+    while not enough.is_set():
         number += 1
         await ask(client, f"prod.{name}", mapping(name, number))
 
@@ -38,13 +38,13 @@ def test_a_log_that_grows_meanwhile_is_no_difference(nats_url: str) -> None:
     async def scenario() -> None:
         async with worker(nats_url), client_of(nats_url) as client:
             keeper = await TagsKeeper(client, 1, lambda: None).start()
-            pushing = [asyncio.create_task(push(client, f"api{number}")) for number in range(PUSHERS)]
+            enough = asyncio.Event()
+            pushing = [asyncio.create_task(push(client, f"api{number}", enough)) for number in range(PUSHERS)]
             for _ in range(LOOKS):
                 keeper.reconnected()  # look at everything, as after a reconnection
                 assert await keeper.difference() == ""
-            for task in pushing:
-                task.cancel()
-            await asyncio.gather(*pushing, return_exceptions=True)
+            enough.set()
+            await asyncio.gather(*pushing)
             await keeper.stop()
             assert keeper.renewed == 0
 

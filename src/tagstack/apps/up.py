@@ -110,9 +110,10 @@ async def _run(settings: Settings, quiet: bool) -> None:
                 watching.append(asyncio.create_task(_tell_when_ready(children)))
             await stop.wait()
     finally:
-        for watcher in watching:  # first: who is stopped on purpose is not to be started again
-            watcher.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
+        while any(not watcher.done() for watcher in watching):  # a library may swallow a cancellation
+            for watcher in watching:  # first: who is stopped on purpose is not to be started again
+                watcher.cancel()
+            await asyncio.wait(watching, timeout=WATCH_INTERVAL_S)
         remove(settings.endpoints)
         if not quiet:
             print("stopping ...", flush=True)
