@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -18,8 +19,8 @@ from tagstack.adapters.nats_subjects import COMMANDS, REPLY_PREFIXES, addressee
 from tagstack.adapters.nats_trace import continue_trace
 from tagstack.adapters.nats_transport import Arrived, Transport, Unsubscribe
 from tagstack.application.ports import Request
-from tagstack.application.replies import Outcome, failure, success
-from tagstack.domain.errors import BadRequest, TagstackError, Unavailable
+from tagstack.application.replies import Outcome, failure, shortened, success
+from tagstack.domain.errors import BadRequest, TagstackError, TooLarge, Unavailable
 from tagstack.domain.names import ACTOR_LENGTH_MAX, ImageStreamName, image_stream_faults, namespace_faults
 from tagstack.domain.times import canonical
 
@@ -64,14 +65,6 @@ def read_request(prefix: str, subject: str, headers: Mapping[str, str] | None, b
     )
 
 
-async def answer(handle: Handle, request: Request) -> bytes:
-    """Return the Status that answers a request, as JSON."""
-    try:
-        return _encode(success(await handle(request)))
-    except TagstackError as error:
-        return _encode(failure(error))
-
-
 class CommandIntake:
     """Takes commands from a subject tree and replies to each."""
 
@@ -102,16 +95,26 @@ class CommandIntake:
 
     async def _reply(self, msg: Arrived) -> None:
         continue_trace(msg.headers)
+        command_id = ""
         try:
             request = read_request(COMMANDS, msg.subject, msg.headers, msg.data)
-        except BadRequest as error:
-            body = _encode(failure(error))
-        else:
-            body = await answer(self._handle, request)
+            command_id = request.command_id
+            status = success(await self._handle(request))
+        except TagstackError as error:
+            status = failure(error)
+        except Exception as error:  # a bug of ours: its sender is told, and the others are served
+            _log.exception("a command to %s failed", msg.subject)
+            status = failure(error)
         try:
-            await self._transport.publish(msg.reply, body)
-        except Unavailable as error:
+            await self._publish(msg.reply, status, command_id)
+        except (TooLarge, Unavailable) as error:
             _log.warning("a reply was lost, the sender will ask again: %s", error)
+
+    async def _publish(self, reply: str, status: dict[str, Any], command_id: str) -> None:
+        try:
+            await self._transport.publish(reply, _encode(status))
+        except TooLarge:  # a deleted image stream may have more tags than the server takes as one message
+            await self._transport.publish(reply, _encode(shortened(status, command_id)))
 
 
 @lru_cache(_CACHED_SUBJECTS_MAX)
