@@ -32,7 +32,7 @@ async def push(client: Client, name: str) -> None:
 def test_a_log_that_grows_meanwhile_is_no_difference(nats_url: str) -> None:
     """However fast events are stored and copied while the two are compared, TAGSTACK_TAGS is not made anew.
 
-    Broken on purpose: where the log is looked at before TAGSTACK_TAGS, half of all looks find a difference.
+    Seen to fail when the log is looked at before TAGSTACK_TAGS: half of all looks find a difference.
     """
 
     async def scenario() -> None:
@@ -65,7 +65,7 @@ def hidden_consumer(server: NatsServer) -> str:
 def test_a_source_that_stalls_is_woken(tmp_path: Path, monkeypatch: Any) -> None:
     """The server copies nothing any more, and says that all is well: it goes on, and no consumer notices.
 
-    Broken on purpose: without `_wake` the last event is never copied.
+    Seen to fail when `TagsKeeper._wake` does nothing: the last event is never copied.
     """
     monkeypatch.setattr(nats_tags, "CHECK_INTERVAL_S", 0.2)
     monkeypatch.setattr(nats_tags, "STALLED_S", 1.0)
