@@ -102,6 +102,9 @@ class CommandIntake:
             status = success(await self._handle(request))
         except TagstackError as error:
             status = failure(error)
+        except Exception as error:  # a bug of ours: its sender is told, and the others are served
+            _log.exception("a command to %s failed", msg.subject)
+            status = failure(error)
         try:
             await self._publish(msg.reply, status, command_id)
         except (TooLarge, Unavailable) as error:

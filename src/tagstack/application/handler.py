@@ -108,7 +108,13 @@ class CommandHandler:
             done = await self._together(job, waiting)
             if done is not None:
                 return done
-        return await self._carry_out(job)
+        try:
+            return await self._carry_out(job)
+        except TagstackError:
+            raise
+        except BaseException:
+            self._aggregates.pop(job.request.target, None)  # a bug, or the end: who knows what it is half-way to
+            raise
 
     async def _together(self, first: Job, waiting: deque[Job]) -> Outcome | None:
         """Carry out a job with those behind it, and return its outcome; None where it has to go by itself."""

@@ -11,6 +11,7 @@ from tagstack.domain.errors import API_GROUP, Refused, TagstackError, TooManyReq
 from tagstack.domain.events import Event, ImageTagged, PushWithheld, TagDeleted
 
 UNAVAILABLE_RETRY_S = 1
+INTERNAL_ERROR = "InternalError"
 CAUSES_MAX = 200  # with their length, what any server takes as one reply
 TEXT_LENGTH_MAX = 1_000
 MOVES_MAX = 2_000  # of a reply that was too large for its server; with the longest names they fit into 1 MB
@@ -61,8 +62,13 @@ def shortened(status: dict[str, Any], command_id: str) -> dict[str, Any]:
     }
 
 
-def failure(error: TagstackError) -> dict[str, Any]:
-    """Return the Status of a command or query that was refused, or could not be carried out."""
+def failure(error: Exception) -> dict[str, Any]:
+    """Return the Status of a command or query that was refused, or could not be carried out.
+
+    An error that is not of the tree is a bug: what it says is for the log, not for the sender.
+    """
+    if not isinstance(error, TagstackError):
+        return _failure(INTERNAL_ERROR, 500, f"the service failed ({type(error).__name__}); its log tells more", {})
     if not isinstance(error, Refused):
         return _failure("ServiceUnavailable", 503, str(error), {"retryAfterSeconds": UNAVAILABLE_RETRY_S})
     details: dict[str, Any] = {}

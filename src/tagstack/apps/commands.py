@@ -22,7 +22,7 @@ from tagstack.application.followers import Followers
 from tagstack.application.handler import CommandHandler, Limits, Surroundings
 from tagstack.application.ports import Request
 from tagstack.application.queries import Queries
-from tagstack.application.replies import Outcome
+from tagstack.application.replies import INTERNAL_ERROR, Outcome
 from tagstack.apps import shell
 from tagstack.apps.grants_file import read_grants
 from tagstack.apps.settings import SYNC_ALWAYS, Settings
@@ -151,6 +151,9 @@ class CommandsPart:
             result = error.reason
             raise
         except TagstackError:
+            raise
+        except Exception:
+            result = INTERNAL_ERROR
             raise
         finally:
             self._metrics.count(result)

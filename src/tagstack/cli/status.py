@@ -154,8 +154,16 @@ async def _finished(client: ServiceClient, state: State, *, shown: bool) -> Stat
         task = bar.add_task("rebuilding", total=max(1, int(state["log"])))
         async for state in _progress(client):
             if building := state.get("rebuilding"):
-                bar.update(task, completed=int(building["position"]), total=max(1, int(building["log"])))
+                bar.update(task, **_shown(building))
     return state
+
+
+def _shown(building: State) -> dict[str, Any]:
+    """Return what the bar shows: how far the log is read, then how far each table is sorted."""
+    if table := building.get("sorting"):
+        return {"description": f"sorting {table}", "completed": building["sorted"], "total": 1}
+    total = max(1, int(building["log"]))
+    return {"description": "rebuilding", "completed": int(building["position"]), "total": total}
 
 
 async def _progress(client: ServiceClient) -> AsyncIterator[State]:
