@@ -88,6 +88,7 @@ def test_the_read_models_equal_the_fold(history: History, data: st.DataObject) -
     """Batches may be cut anywhere, overlap what was folded, arrive again or late: the rows stay the same.
 
     Neither does it matter when the tables are sorted.
+
     Seen to fail when `ReadModelFile.fold` folds what is at or below the checkpoint again.
     """
     arriving = messages(history)

@@ -29,6 +29,7 @@ from tagstack.domain.errors import TagstackError, Unavailable
 CHECK_INTERVAL_S = 10.0  # a server that is not ours may restart without a word to us
 STALLED_S = 10.0  # nothing copied for so long although there is something to copy; it usually takes a moment
 RETRY_WAIT_S = 0.5
+STOP_TIMEOUT_S = 1.0
 CONFIRM_WAIT_S = 0.5  # a replica that has just become the leader may be behind itself for a moment
 WINDOW_POSITIONS = 10_000  # how much of the log's end is compared after a reconnection: all that may have been lost
 RUNNING_WINDOW_POSITIONS = 200  # and while nothing happened
@@ -65,9 +66,9 @@ class TagsKeeper:
 
     async def stop(self) -> None:
         """Check no more."""
-        if self._task is not None:
+        while self._task is not None and not self._task.done():  # a library may swallow a cancellation
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
 
     def reconnected(self) -> None:
         """Check at once, and everything."""
@@ -82,7 +83,7 @@ class TagsKeeper:
         if not await self.difference():
             await self._wake()
             return
-        # not all workers in one moment: nats-server was seen to hang where two deleted and created a stream at once
+        # not all workers in one moment: nats-server then fails to create the stream, or one deletes what another made
         await asyncio.sleep(CONFIRM_WAIT_S * random.uniform(1, 3))  # noqa: S311 jitter
         if not (why := await self.difference()):
             return
