@@ -2,5 +2,4 @@
 INSERT INTO events
 SELECT position, time, type, namespace, image_stream, tag, image, previous_image, pull_spec,
        generation, origin, actor, reason, cause, caused_by, data
-  FROM batch
- ORDER BY position;
+  FROM batch;

@@ -8,5 +8,4 @@ SELECT namespace, image_stream, tag, position, time, type,
        CASE WHEN head IS NOT NULL THEN coalesce(head.reason, '') END, head.cause, head.causedBy, head.restores,
        hold.since, hold.actor, CASE WHEN hold IS NOT NULL THEN coalesce(hold.reason, '') END
   FROM batch
- WHERE type IN ('image_tagged', 'tag_deleted', 'tag_held', 'tag_released')
- ORDER BY position;
+ WHERE type IN ('image_tagged', 'tag_deleted', 'tag_held', 'tag_released');
