@@ -125,16 +125,18 @@ class Stage:
             worker.wait()
 
     async def tear_down(self) -> None:
-        """Stop everything and remove the home."""
+        """End everything and remove the home; nothing of it is worth a wait, and Ctrl-C ends up here."""
         try:
             if self._transport is not None:
                 await self._transport.close()
             if self._nc is not None:
                 await self._nc.close()
         finally:
-            for name in list(self._workers):
-                self.stop_worker(name)
-            self.server.stop()
+            for worker in self._workers.values():
+                worker.kill()
+                worker.wait()
+            self._workers.clear()
+            self.server.kill()
             shutil.rmtree(self.home, ignore_errors=True)
 
     def _until_ready(self, name: str, path: str) -> None:
