@@ -113,6 +113,22 @@ def test_sql_that_does_not_run_is_named(tmp_path: Path, file: str) -> None:
         ReadModelFile(Path(":memory:"), models, FileOptions(threads=1))
 
 
+@pytest.mark.parametrize(
+    ("order", "complaint"),
+    [
+        ("pushes by bird", "bird"),
+        ("bushes by actor", "bushes"),
+        ("pushes by actor", "pushes has an index"),
+    ],
+)
+def test_an_order_that_can_not_be_used_is_named(tmp_path: Path, order: str, complaint: str) -> None:
+    """A table that is to be sorted must be there, with these columns, and must have no index."""
+    schema = f"-- sorted: {order}\nCREATE TABLE pushes (actor VARCHAR); CREATE INDEX of_actor ON pushes (actor);"
+    models = discover([builtin_folder(), folder(tmp_path, "own", schema=schema)])
+    with pytest.raises(BadProjection, match=complaint):
+        ReadModelFile(Path(":memory:"), models, FileOptions(threads=1))
+
+
 def test_the_fingerprint_tells_stateful_sql_apart(tmp_path: Path) -> None:
     """Schema and apply count; views, checks, comments and white space don't; quoted text does."""
 

@@ -6,6 +6,7 @@ anywhere. Used by one thread only.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ import msgspec
 
 from tagstack.adapters.duckdb_batch import EVENT_TYPES, Sifted, dead_letter, make_batch, sift
 from tagstack.adapters.duckdb_projections import BadProjection, ReadModel
+from tagstack.adapters.duckdb_sorting import check_order, sort_table
 from tagstack.application.read_models import Checkpoint, Complaint, Damaged, LogMessage, OutOfRoom
 from tagstack.domain.errors import Unavailable
 
@@ -25,6 +27,7 @@ BUILDING_THREADS = 1  # a batch is too small to share out: a second thread costs
 BUILDING_WAL_SHARE = 0.5  # of the memory: rows that wait in the log are in memory too
 CHECKPOINTS_BY_HAND = "1TB"
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 # what one bad row raises; anything else is no matter of a single event
@@ -42,11 +45,15 @@ SELECT DISTINCT 'DROP MACRO ' || CASE function_type WHEN 'table_macro' THEN 'TAB
 
 
 class FileOptions(msgspec.Struct, frozen=True):
-    """How a file is opened. `building`: no snapshot is taken of it, so DuckDB may checkpoint by itself."""
+    """How a file is opened. `building`: no snapshot is taken of it, so DuckDB may checkpoint by itself.
+
+    Tables of fewer rows than `sorted_rows_min` are not sorted: reading all of them takes some milliseconds.
+    """
 
     memory_mb: int = 1_024
     threads: int = 2
     building: bool = False
+    sorted_rows_min: int = 500_000
 
 
 class ReadModelFile:
@@ -58,6 +65,8 @@ class ReadModelFile:
         self._models = models
         self._options = options or FileOptions()
         self._applied = _statements(models)
+        self._unsorted = [order for model in models for order in model.sorted.items()]
+        self._sorting = ""
         self.connection = self._connect()
         # closing any descriptor of the file would end DuckDB's lock on it, so this one stays open with it
         self.descriptor = -1 if str(path) == ":memory:" else os.open(path, os.O_RDONLY)
@@ -106,6 +115,35 @@ class ReadModelFile:
         self._guarded(lambda: self.connection.execute("CHECKPOINT"))
         if self._options.building:
             self._sync()
+
+    def sort(self) -> None:
+        """Sort the tables that are to be sorted in a file that was built; the second time nothing is done.
+
+        It takes long, and changes no row: where it is interrupted, or there is not enough room, a table stays
+        as it is. Raises Damaged.
+        """
+        try:
+            while self._unsorted:
+                table, columns = self._unsorted.pop(0)
+                rows = self._scalar(f"SELECT count(*) FROM main.{table}")  # noqa: S608 the projections' own name
+                if rows >= self._options.sorted_rows_min:
+                    self._sorting = table
+                    self._guarded(partial(sort_table, self.connection, table, columns))
+        except duckdb.InterruptException:
+            _log.info("sorting %s was interrupted", self._sorting)
+        except OutOfRoom as error:
+            _log.warning("%s stays unsorted, so lookups are slower: %s", self._sorting, error)
+        finally:
+            self._sorting = ""
+
+    def sorting(self) -> tuple[str, float]:
+        """Return the table that is being sorted, else "", and how far that is, 0 to 1. Called by any thread."""
+        table = self._sorting
+        return table, max(self.connection.query_progress(), 0) / 100 if table else 0
+
+    def interrupt(self) -> None:
+        """End what the connection is doing now; called by another thread."""
+        self.connection.interrupt()
 
     def limit_memory(self, megabytes: int) -> None:
         """Change the bound on memory."""
@@ -161,6 +199,8 @@ class ReadModelFile:
             self.connection.execute(drop)
         for model in self._models:
             self.connection.execute(model.views)
+        for table, columns in self._unsorted:
+            check_order(self.connection, table, columns)
 
     def _fold(self, fresh: Sequence[LogMessage], sifted: Sifted, log: str) -> None:
         """Store a batch; where a row of it can't be stored, halve it until that one is alone."""

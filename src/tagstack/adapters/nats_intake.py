@@ -13,6 +13,7 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -20,8 +21,8 @@ from tagstack.adapters.nats_subjects import COMMANDS, REPLY_PREFIXES, addressee
 from tagstack.adapters.nats_trace import continue_trace
 from tagstack.adapters.nats_transport import Arrived, Transport, Unsubscribe
 from tagstack.application.ports import Request
-from tagstack.application.replies import Outcome, failure, success
-from tagstack.domain.errors import BadRequest, TagstackError, TooManyRequests, Unavailable
+from tagstack.application.replies import Outcome, failure, shortened, success
+from tagstack.domain.errors import BadRequest, TagstackError, TooLarge, TooManyRequests, Unavailable
 from tagstack.domain.names import ACTOR_LENGTH_MAX, ImageStreamName, image_stream_faults, namespace_faults
 from tagstack.domain.times import canonical
 
@@ -112,8 +113,11 @@ class CommandIntake:
 
     async def _reply(self, msg: Arrived) -> None:
         continue_trace(msg.headers)
+        command_id = ""
         try:
-            status = success(await self._handle(read_request(COMMANDS, msg.subject, msg.headers, msg.data)))
+            request = read_request(COMMANDS, msg.subject, msg.headers, msg.data)
+            command_id = request.command_id
+            status = success(await self._handle(request))
         except TagstackError as error:
             status = failure(error)
         except Exception as error:  # a bug of ours: its sender is told, and the others are served
@@ -121,17 +125,23 @@ class CommandIntake:
             status = failure(error)
         finally:
             self._in_flight -= 1  # before the reply, which may bring the next one
-        await self._send(msg.reply, _encode(status))
+        await self._send(self._publish(msg.reply, status, command_id))
 
     async def _refuse(self) -> None:
         while self._refusals:
-            await self._send(self._refusals.popleft(), self._refusal)
+            await self._send(self._transport.publish(self._refusals.popleft(), self._refusal))
 
-    async def _send(self, reply: str, body: bytes) -> None:
+    async def _send(self, sending: Awaitable[None]) -> None:
         try:
-            await self._transport.publish(reply, body)
-        except Unavailable as error:
+            await sending
+        except (TooLarge, Unavailable) as error:
             _log.warning("a reply was lost, the sender will ask again: %s", error)
+
+    async def _publish(self, reply: str, status: dict[str, Any], command_id: str) -> None:
+        try:
+            await self._transport.publish(reply, _encode(status))
+        except TooLarge:  # a deleted image stream may have more tags than the server takes as one message
+            await self._transport.publish(reply, _encode(shortened(status, command_id)))
 
 
 @lru_cache(_CACHED_SUBJECTS_MAX)

@@ -48,6 +48,8 @@ _EVENTS: dict[str, Any] = {
 }
 _TAGS: dict[str, Any] = {
     "name": TAGS_STREAM,
+    "subjects": [],  # while it has no source the server gives it a subject and a window for duplicates
+    "duplicate_window": 0,
     "retention": "limits",
     "discard": "old",
     "max_msgs": -1,

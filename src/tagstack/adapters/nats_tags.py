@@ -3,6 +3,10 @@
 After a power cut, or a restore, the server goes on behind the last position it had copied: what was
 lost stays in TAGSTACK_TAGS, and what took its place never gets there. Then the stream is made anew,
 and the server fills it from the log's beginning.
+
+The server may also stop copying: after a restart it waits up to two minutes between attempts, and there
+are reports of sources that never go on (nats-server issue 8630). Then its source is taken away and
+given back, which makes it begin at once where it had stopped; nothing else changes.
 """
 
 from __future__ import annotations
@@ -10,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -21,7 +27,9 @@ from tagstack.adapters.nats_subjects import EVENTS, TAGS
 from tagstack.domain.errors import TagstackError, Unavailable
 
 CHECK_INTERVAL_S = 10.0  # a server that is not ours may restart without a word to us
+STALLED_S = 10.0  # nothing copied for so long although there is something to copy; it usually takes a moment
 RETRY_WAIT_S = 0.5
+STOP_TIMEOUT_S = 1.0
 CONFIRM_WAIT_S = 0.5  # a replica that has just become the leader may be behind itself for a moment
 WINDOW_POSITIONS = 10_000  # how much of the log's end is compared after a reconnection: all that may have been lost
 RUNNING_WINDOW_POSITIONS = 200  # and while nothing happened
@@ -44,7 +52,9 @@ class TagsKeeper:
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._checked = (0, "")
+        self._behind = (0, 0.0)  # position up to which was copied when it was found behind, and since when it is
         self.renewed = 0
+        self.woken = 0
 
     async def start(self) -> TagsKeeper:
         """Check once, then keep checking. Raises Unavailable."""
@@ -56,9 +66,9 @@ class TagsKeeper:
 
     async def stop(self) -> None:
         """Check no more."""
-        if self._task is not None:
+        while self._task is not None and not self._task.done():  # a library may swallow a cancellation
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
 
     def reconnected(self) -> None:
         """Check at once, and everything."""
@@ -66,10 +76,15 @@ class TagsKeeper:
         self._due.set()
 
     async def check(self) -> None:
-        """Make TAGSTACK_TAGS anew where it differs from the log, twice in a row. Raises Unavailable."""
-        if not (why := await self.difference()):
+        """Make TAGSTACK_TAGS anew where it differs from the log, twice in a row; wake it where it has stalled.
+
+        Raises: Unavailable.
+        """
+        if not await self.difference():
+            await self._wake()
             return
-        await asyncio.sleep(CONFIRM_WAIT_S)
+        # not all workers in one moment: nats-server then fails to create the stream, or one deletes what another made
+        await asyncio.sleep(CONFIRM_WAIT_S * random.uniform(1, 3))  # noqa: S311 jitter
         if not (why := await self.difference()):
             return
         _log.error("%s is made anew from the log: %s", TAGS_STREAM, why)
@@ -125,6 +140,26 @@ class TagsKeeper:
             if moved is None or _source(moved) < message.position:
                 return f"it lacks the event at position {message.position}"
         return ""
+
+    async def _wake(self) -> None:
+        """Let the server copy again, if it has not for long although there is something to copy."""
+        copied = await self._tags.last(f"{TAGS}.>")
+        stored = await self._log.last(_EVERY_TAG)
+        reached = _source(copied) if copied else 0
+        if stored is None or stored.position <= reached:
+            self._behind = (0, 0.0)
+            return
+        now = time.monotonic()
+        if self._behind[1] == 0 or self._behind[0] != reached:
+            self._behind = (reached, now)
+        elif now - self._behind[1] >= STALLED_S:
+            _log.warning("%s has stalled at position %s of %s; waking it", TAGS_STREAM, reached, stored.position)
+            config = (await stream_info(self._nc, TAGS_STREAM))["config"]
+            # dies it here, the next check or start declares the source again; two workers at once do no harm
+            await jetstream(self._nc, f"STREAM.UPDATE.{TAGS_STREAM}", config | {"sources": []})
+            await declare(self._nc, self._replicas)
+            self._behind = (reached, time.monotonic())
+            self.woken += 1
 
     async def _watch(self) -> None:
         while True:

@@ -14,6 +14,7 @@ UNAVAILABLE_RETRY_S = 1
 INTERNAL_ERROR = "InternalError"
 CAUSES_MAX = 200  # with their length, what any server takes as one reply
 TEXT_LENGTH_MAX = 1_000
+MOVES_MAX = 2_000  # of a reply that was too large for its server; with the longest names they fit into 1 MB
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -48,6 +49,17 @@ def success(done: Outcome) -> dict[str, Any]:
     if done.dry_run:
         details["dryRun"] = True
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+def shortened(status: dict[str, Any], command_id: str) -> dict[str, Any]:
+    """Return the Status of an accepted command with the first moves only, and where the others are told."""
+    moves = status["details"].get("moves", [])
+    left_out = max(len(moves) - MOVES_MAX, 0)
+    told = f"{left_out} more moves are too much for one reply: the events whose cause is {command_id} tell them"
+    return status | {
+        "message": told,
+        "details": status["details"] | {"moves": moves[:MOVES_MAX], "movesLeftOut": left_out},
+    }
 
 
 def failure(error: Exception) -> dict[str, Any]:
