@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 # what one bad row raises; anything else is no matter of a single event
+_NO_ROOM = ("No space left", "Too many open files", "Read-only file system")  # nothing is wrong with the file itself
 _OF_A_ROW = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
 _DROPS = """
 SELECT DISTINCT 'DROP VIEW main.' || view_name FROM duckdb_views()
@@ -260,9 +261,11 @@ class ReadModelFile:
         except duckdb.OutOfMemoryException as error:
             raise OutOfRoom(f"{self.path}: {error}") from error
         except (duckdb.OperationalError, duckdb.FatalException, duckdb.InternalError) as error:
-            if "No space left" in str(error):
+            if any(why in str(error) for why in _NO_ROOM):
                 raise OutOfRoom(f"{self.path}: {error}") from error
             raise Damaged(f"{self.path}: {error}") from error
+        except OSError as error:  # DuckDB imports what it needs at its first batch, and may have no descriptor for that
+            raise OutOfRoom(f"{self.path}: {error}") from error
 
     def _read_checkpoint(self) -> Checkpoint:
         try:
