@@ -157,13 +157,19 @@ class ReadModelFile:
     def _create(self, has_tables: bool) -> None:
         if not has_tables:
             for model in self._models:
-                self.connection.execute(model.schema)
+                self._run(model.name, "schema", model.schema)
         for (drop,) in self.connection.execute(_DROPS).fetchall():
             self.connection.execute(drop)
         for model in self._models:
-            self.connection.execute(model.views)
+            self._run(model.name, "views", model.views)
         for table, columns in self._unsorted:
             check_order(self.connection, table, columns)
+
+    def _run(self, model: str, file: str, text: str) -> None:
+        try:
+            self.connection.execute(text)
+        except duckdb.ProgrammingError as error:
+            raise BadProjection(f"projections: {model}/{file}.sql: {error}") from error
 
     def _fold(self, fresh: Sequence[LogMessage], sifted: Sifted, log: str) -> None:
         """Store a batch; where a row of it can't be stored, halve it until that one is alone."""
