@@ -13,8 +13,9 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.application.read_models import LogMessage
 from tagstack.domain.times import text_of
 from tests.property import folds
