@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import BadProjection, builtin_folder, discover, fingerprint
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 
 ROOT = Path(__file__).parent.parent.parent
 KEYS = "namespace VARCHAR, image_stream VARCHAR, tag VARCHAR"

@@ -146,10 +146,7 @@ class ServiceClient:
         raise AssertionError("the last attempt returns or raises")
 
     async def items(self, namespace: str, kind: str, **more: Any) -> list[dict[str, Any]]:
-        """Return every item of a list, page by page; smaller pages where one does not fit in a message.
-
-        What could not be read, and why, is in `unreadable` then.
-        """
+        """Return every item of a list, page by page; what could not be read, and why, is in `unreadable` then."""
         found: list[dict[str, Any]] = []
         start, limit = "", LIST_LENGTH_MAX
         while True:
@@ -158,7 +155,7 @@ class ServiceClient:
             except Answered as answer:
                 if answer.status.get("reason") != "RequestEntityTooLarge" or limit == 1:
                     raise
-                limit = max(1, limit // 4)
+                limit = max(1, limit // 4)  # the page does not fit in a message
                 continue
             found += page["items"]
             meta = page.get("metadata", {})

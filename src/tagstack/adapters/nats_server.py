@@ -68,6 +68,15 @@ class NatsServer:
 
     def start(self) -> NatsServer:
         """Start the server and wait until it listens. Raises Unavailable with the server's last words."""
+        try:
+            self._start()
+        except OSError as error:
+            raise Unavailable(f"nats-server can't be started: {error}") from error
+        self.url = self._listening()
+        self.port = int(self.url.rsplit(":", 1)[1])
+        return self
+
+    def _start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         for stale in self.folder.glob("*.ports"):
             stale.unlink()
@@ -83,9 +92,6 @@ class NatsServer:
                 preexec_fn=die_with_parent,
                 start_new_session=True,
             )
-        self.url = self._listening()
-        self.port = int(self.url.rsplit(":", 1)[1])
-        return self
 
     @property
     def log_path(self) -> Path:

@@ -29,6 +29,7 @@ from tagstack.domain.errors import TagstackError, Unavailable
 CHECK_INTERVAL_S = 10.0  # a server that is not ours may restart without a word to us
 STALLED_S = 10.0  # nothing copied for so long although there is something to copy; it usually takes a moment
 RETRY_WAIT_S = 0.5
+STOP_TIMEOUT_S = 1.0
 CONFIRM_WAIT_S = 0.5  # a replica that has just become the leader may be behind itself for a moment
 WINDOW_POSITIONS = 10_000  # how much of the log's end is compared after a reconnection: all that may have been lost
 RUNNING_WINDOW_POSITIONS = 200  # and while nothing happened
@@ -65,9 +66,9 @@ class TagsKeeper:
 
     async def stop(self) -> None:
         """Check no more."""
-        if self._task is not None:
+        while self._task is not None and not self._task.done():  # a library may swallow a cancellation
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
 
     def reconnected(self) -> None:
         """Check at once, and everything."""
@@ -82,7 +83,7 @@ class TagsKeeper:
         if not await self.difference():
             await self._wake()
             return
-        # not all workers in one moment: nats-server was seen to hang where two deleted and created a stream at once
+        # not all workers in one moment: nats-server then fails to create the stream, or one deletes what another made
         await asyncio.sleep(CONFIRM_WAIT_S * random.uniform(1, 3))  # noqa: S311 jitter
         if not (why := await self.difference()):
             return
@@ -121,9 +122,24 @@ class TagsKeeper:
     async def _compare(self, log_last: int, tags_last: int) -> str:
         window = RUNNING_WINDOW_POSITIONS if self._checked[0] else WINDOW_POSITIONS
         first = max(log_last - window, 0) + 1
-        stored = await self._log.read(_EVERY_TAG, first=first)
-        kept = await self._tags.read(f"{TAGS}.>", first=max(tags_last - window, 0) + 1)
-        return _difference(stored, kept, first)
+        # no further than both were when this began: under load more may come than is read meanwhile
+        stored = await self._log.read(_EVERY_TAG, first=first, last=log_last)
+        kept = await self._tags.read(f"{TAGS}.>", first=max(tags_last - window, 0) + 1, last=tags_last)
+        return _foreign(stored, kept, first) or await self._lacking(stored, kept)
+
+    async def _lacking(self, stored: list[StoredMessage], kept: list[StoredMessage]) -> str:
+        """Return what TAGSTACK_TAGS lacks of what it has copied, as its last word on each tag says."""
+        sources = {message.subject: _source(message) for message in kept}
+        copied = max(sources.values(), default=0)
+        for message in stored:
+            *_, namespace, image_stream, _, tag = message.subject.split(".")
+            subject = f"{TAGS}.{namespace}.{image_stream}.{tag}"
+            if message.position > copied or sources.get(subject, 0) >= message.position:
+                continue
+            moved = await self._tags.last(subject)  # since it was read
+            if moved is None or _source(moved) < message.position:
+                return f"it lacks the event at position {message.position}"
+        return ""
 
     async def _wake(self) -> None:
         """Let the server copy again, if it has not for long although there is something to copy."""
@@ -159,24 +175,17 @@ class TagsKeeper:
                 await asyncio.sleep(RETRY_WAIT_S)
 
 
-def _difference(stored: list[StoredMessage], kept: list[StoredMessage], first: int) -> str:
-    """Return where the last events of tags, as kept, differ from the log's end, from position `first` on.
+def _foreign(stored: list[StoredMessage], kept: list[StoredMessage], first: int) -> str:
+    """Return which of the last events of tags, as kept, is not the log's, from position `first` on.
 
     Either side may have grown while the other was read, so only what both have reached is compared.
     """
     reached = stored[-1].position if stored else 0
     events = {message.position: message.headers.get("ce-id") for message in stored}
-    sources = {message.subject: _source(message) for message in kept}
     for message in kept:
         position = _source(message)
         if first <= position <= reached and events.get(position) != message.headers.get("ce-id"):
             return f"the event it has for position {position} is not the log's"
-    copied = max(sources.values(), default=0)
-    for message in stored:
-        *_, namespace, image_stream, _, tag = message.subject.split(".")
-        subject = f"{TAGS}.{namespace}.{image_stream}.{tag}"
-        if message.position <= copied and sources.get(subject, 0) < message.position:
-            return f"it lacks the event at position {message.position}"
     return ""
 
 

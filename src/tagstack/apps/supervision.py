@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tagstack.adapters.nats_server import die_with_parent
+from tagstack.apps.files import remove
 
 RESTART_WAIT_MIN_S = 0.5
 RESTART_WAIT_MAX_S = 10.0
@@ -55,7 +56,7 @@ class Child:
 
     def start(self) -> None:
         """Start the process; its output goes to its log file."""
-        self._told.unlink(missing_ok=True)
+        remove(self._told)
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
         if self._log_path.exists() and self._log_path.stat().st_size > LOG_BYTES_MAX:
             self._log_path.replace(self._log_path.with_suffix(".old.log"))
@@ -101,7 +102,7 @@ class Child:
             _log.warning("%s did not stop within %s s; killing it", self.name, timeout_s)
             self._process.kill()
             self._process.wait()
-        self._told.unlink(missing_ok=True)
+        remove(self._told)
 
     def ask(self, path: str) -> tuple[int, str]:
         """Return status and text of one HTTP request to the process; 0 where it does not answer."""

@@ -22,7 +22,7 @@ from tagstack.adapters.nats_connection import connect, shown
 from tagstack.adapters.nats_server import NatsServer, ServerOptions
 from tagstack.adapters.nats_streams import declare
 from tagstack.apps import http
-from tagstack.apps.files import write_atomically
+from tagstack.apps.files import remove, write_atomically
 from tagstack.apps.room import watch_room
 from tagstack.apps.settings import Settings
 from tagstack.apps.supervision import Child, Children
@@ -33,6 +33,7 @@ NATS_PORT_USUAL = 4222
 READY_TIMEOUT_S = 60.0
 READY_GRACE_S = 5.0  # for readers' sake, once commands are taken: read models may take long, or complain
 WATCH_INTERVAL_S = 0.25
+RETRY_WAIT_S = 2.0  # after a start that failed
 DECLARE_TIMEOUT_S = 30.0
 
 _log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ def main(settings: Settings, *, quiet: bool = False) -> None:
     logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper(), format="%(levelname)s %(message)s")
     settings.home_path.mkdir(parents=True, exist_ok=True)
     with locked(settings.home_path):
-        settings.endpoints.unlink(missing_ok=True)  # left by one that was killed
+        remove(settings.endpoints)  # left by one that was killed
         asyncio.run(_run(settings, quiet))
 
 
@@ -64,7 +65,11 @@ def locked(home: Path) -> Iterator[None]:
     """Hold the home's lock; it goes with the process, so that a crash leaves none."""
     import fcntl
 
-    with (home / "tagstack.lock").open("a+") as lock:
+    try:
+        opened = (home / "tagstack.lock").open("a+")
+    except OSError as error:
+        raise Unavailable(f"{home} can't be written: {error.strerror}") from error
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -105,10 +110,11 @@ async def _run(settings: Settings, quiet: bool) -> None:
                 watching.append(asyncio.create_task(_tell_when_ready(children)))
             await stop.wait()
     finally:
-        for watcher in watching:  # first: who is stopped on purpose is not to be started again
-            watcher.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
-        settings.endpoints.unlink(missing_ok=True)
+        while any(not watcher.done() for watcher in watching):  # a library may swallow a cancellation
+            for watcher in watching:  # first: who is stopped on purpose is not to be started again
+                watcher.cancel()
+            await asyncio.wait(watching, timeout=WATCH_INTERVAL_S)
+        remove(settings.endpoints)
         if not quiet:
             print("stopping ...", flush=True)
         await children.stop(settings.shutdown_timeout_s)
@@ -161,23 +167,28 @@ async def _watch(children: Children, server: NatsServer | None) -> None:
     """Start again what died, until everything is stopped on purpose."""
     while True:
         await asyncio.sleep(WATCH_INTERVAL_S)
-        children.revive()
-        if server is not None and not server.running():
-            _log.warning("nats-server ended unexpectedly; starting it again")
-            try:
+        try:
+            if server is not None and not server.running():
+                _log.warning("nats-server ended unexpectedly; starting it again")
                 await asyncio.to_thread(server.start)
-            except TagstackError as error:
-                _log.error("%s", error)
+            children.revive()
+        except (TagstackError, OSError) as error:  # no room, no descriptor left, a disk that became read-only
+            _log.error("%s; trying again", error)
+            await asyncio.sleep(RETRY_WAIT_S)
 
 
 async def _watch_room(server: NatsServer | None, settings: Settings) -> None:
     """Watch over the embedded server's disk; a server of someone else's is theirs to watch."""
-    if server is not None:
-        nc = await connect(server.url, "tagstack-up", credentials=settings.nats_credentials)
+    while server is not None:
         try:
-            await watch_room(server, nc)
-        finally:
-            await nc.close()
+            nc = await connect(server.url, "tagstack-up", credentials=settings.nats_credentials)
+            try:
+                await watch_room(server, nc)
+            finally:
+                await nc.close()
+        except (TagstackError, OSError) as error:
+            _log.error("the disk is not watched: %s; trying again", error)
+            await asyncio.sleep(RETRY_WAIT_S)
 
 
 async def _ready(children: Children, stop: asyncio.Event) -> str:

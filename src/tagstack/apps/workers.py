@@ -13,7 +13,7 @@ import msgspec
 
 from tagstack.adapters.nats_connection import shown
 from tagstack.apps import http
-from tagstack.apps.files import write_atomically
+from tagstack.apps.files import remove, write_atomically
 from tagstack.apps.settings import Settings
 from tagstack.apps.shell import Worker
 
@@ -70,6 +70,6 @@ async def serve(worker: Worker, settings: Settings) -> None:
     try:
         await server.serve(sockets=[sock])
     finally:
-        told.unlink(missing_ok=True)
+        remove(told)
     if not server.started:
         raise SystemExit(3)
