@@ -42,6 +42,7 @@ import os, sys, duckdb
 os.nice(int(sys.argv[2]))
 while True:
     with duckdb.connect(os.path.realpath(sys.argv[1]), read_only=True, config={{"threads": 1}}) as con:
+        con.execute("SET enable_progress_bar = false")
         for question in {QUESTIONS!r}:
             con.execute(question).fetchall()
 """

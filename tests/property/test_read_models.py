@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -82,6 +83,7 @@ def check_macros(models: ReadModelFile, history: History) -> None:
         same(rows(models, "FROM where_used(?)", [image]), folds.where_used(history, image), {"held_for"})
 
 
+@pytest.mark.timeout(400)  # many statements, and twice as many where an example fails
 @FEW
 @given(histories(), st.data())
 def test_the_read_models_equal_the_fold(history: History, data: st.DataObject) -> None:

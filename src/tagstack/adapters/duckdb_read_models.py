@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 # what one bad row raises; anything else is no matter of a single event
+_NO_ROOM = ("No space left", "Too many open files", "Read-only file system")  # nothing is wrong with the file itself
 _OF_A_ROW = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
 _DROPS = """
 SELECT DISTINCT 'DROP VIEW main.' || view_name FROM duckdb_views()
@@ -156,13 +157,19 @@ class ReadModelFile:
     def _create(self, has_tables: bool) -> None:
         if not has_tables:
             for model in self._models:
-                self.connection.execute(model.schema)
+                self._run(model.name, "schema", model.schema)
         for (drop,) in self.connection.execute(_DROPS).fetchall():
             self.connection.execute(drop)
         for model in self._models:
-            self.connection.execute(model.views)
+            self._run(model.name, "views", model.views)
         for table, columns in self._unsorted:
             check_order(self.connection, table, columns)
+
+    def _run(self, model: str, file: str, text: str) -> None:
+        try:
+            self.connection.execute(text)
+        except duckdb.ProgrammingError as error:
+            raise BadProjection(f"projections: {model}/{file}.sql: {error}") from error
 
     def _fold(self, fresh: Sequence[LogMessage], sifted: Sifted, log: str) -> None:
         """Store a batch; where a row of it can't be stored, halve it until that one is alone."""
@@ -234,9 +241,11 @@ class ReadModelFile:
         except duckdb.OutOfMemoryException as error:
             raise OutOfRoom(f"{self.path}: {error}") from error
         except (duckdb.OperationalError, duckdb.FatalException, duckdb.InternalError) as error:
-            if "No space left" in str(error):
+            if any(why in str(error) for why in _NO_ROOM):
                 raise OutOfRoom(f"{self.path}: {error}") from error
             raise Damaged(f"{self.path}: {error}") from error
+        except OSError as error:  # DuckDB imports what it needs at its first batch, and may have no descriptor for that
+            raise OutOfRoom(f"{self.path}: {error}") from error
 
     def _read_checkpoint(self) -> Checkpoint:
         try:
