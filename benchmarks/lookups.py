@@ -15,8 +15,9 @@ from pathlib import Path
 
 import duckdb
 
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 
 EVENTS_PER_TAG = 10
 TAGS_PER_IMAGE_STREAM = 10

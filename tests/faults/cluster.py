@@ -9,7 +9,6 @@ import json
 import socket
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from nats.aio.client import Client
 
@@ -17,6 +16,7 @@ from tagstack.adapters.nats_server import NatsServer, ServerOptions
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream
 from tagstack.domain.errors import Unavailable
 from tests.examples_nats import client_of, until
+from tests.faults.monitoring import MONITORED, told
 
 NODES = 3
 READY_TIMEOUT_S = 30.0
@@ -44,10 +44,10 @@ class Cluster:
         direct = [f"nats://127.0.0.1:{port}" for port in ports[NODES:]]
         self.nodes = []
         for number, port in enumerate(ports[NODES:]):
-            told = json.dumps(routes[number] if routes else direct)
+            reached = json.dumps(routes[number] if routes else direct)
             more = UNADVERTISED if routes else ""
-            told = f'name: c, listen: "127.0.0.1:{port}", routes: {told}, {PINGS}, {more}'
-            extra = f'server_name: n{number}\nhttp: "127.0.0.1:-1"\ncluster {{ {told} }}'
+            named = f'name: c, listen: "127.0.0.1:{port}", routes: {reached}, {PINGS}, {more}'
+            extra = f"server_name: n{number}\n{MONITORED}\ncluster {{ {named} }}"
             options = ServerOptions(port=ports[number], extra=extra)
             self.nodes.append(NatsServer(folder / f"n{number}", options))
 
@@ -79,10 +79,7 @@ class Cluster:
 
 
 def _held(node: NatsServer, stream: str) -> dict[str, Any]:
-    [ports] = node.folder.glob("*.ports")
-    [monitoring] = json.loads(ports.read_text())["monitoring"]
-    with urlopen(f"{monitoring}/jsz?accounts=true&streams=true") as answer:
-        [account] = json.load(answer)["account_details"]
+    [account] = told(node, "jsz?accounts=true&streams=true")["account_details"]
     [state] = [each["state"] for each in account["stream_detail"] if each["name"] == stream]
     kept: dict[str, Any] = {
         name: state[name] for name in ("first_seq", "last_seq", "messages", "bytes", "num_subjects")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from nats.aio.client import Client
 
@@ -15,6 +13,7 @@ from tagstack.adapters.nats_server import NatsServer, ServerOptions
 from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, jetstream, stream_info
 from tagstack.adapters.nats_tags import TagsKeeper
 from tests.examples_nats import ask, client_of, mapping, run, until, worker
+from tests.faults.monitoring import MONITORED, told
 from tests.faults.test_lost_tail import copied
 
 PUSHERS = 16
@@ -53,10 +52,7 @@ def test_a_log_that_grows_meanwhile_is_no_difference(nats_url: str) -> None:
 
 def hidden_consumer(server: NatsServer) -> str:
     """Return the name of the consumer by which the server copies the log; its API does not list it."""
-    [ports] = server.folder.glob("*.ports")
-    [monitoring] = json.loads(ports.read_text())["monitoring"]
-    with urlopen(f"{monitoring}/jsz?accounts=true&streams=true&consumers=true&direct-consumers=true") as answer:
-        [account] = json.load(answer)["account_details"]
+    [account] = told(server, "jsz?accounts=true&streams=true&consumers=true&direct-consumers=true")["account_details"]
     [log] = [stream for stream in account["stream_detail"] if stream["name"] == EVENTS_STREAM]
     [consumer] = log["direct_consumer_detail"]
     return str(consumer["name"])
@@ -69,7 +65,7 @@ def test_a_source_that_stalls_is_woken(tmp_path: Path, monkeypatch: Any) -> None
     """
     monkeypatch.setattr(nats_tags, "CHECK_INTERVAL_S", 0.2)
     monkeypatch.setattr(nats_tags, "STALLED_S", 1.0)
-    server = NatsServer(tmp_path / "nats", ServerOptions(extra='http: "127.0.0.1:-1"')).start()
+    server = NatsServer(tmp_path / "nats", ServerOptions(extra=MONITORED)).start()
 
     async def scenario() -> None:
         async with worker(server.url), client_of(server.url) as client:

@@ -19,8 +19,9 @@ import msgspec
 
 from tagstack.adapters.backup_files import record_of
 from tagstack.adapters.duckdb_batch import sift
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.nats_intake import read_request
 from tagstack.adapters.nats_log import decode, encode
 from tagstack.adapters.nats_subjects import COMMANDS, NO_IMAGE_STREAM, addressee, token

@@ -13,8 +13,9 @@ import pytest
 from nats.aio.client import Client
 
 from tagstack.adapters.duckdb_files import ReadModelFiles
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.duckdb_snapshots import DuckDBSnapshots
 from tagstack.adapters.nats_reader import LogSource, ReaderLimits
 from tagstack.adapters.nats_transport import PlainTransport
@@ -43,7 +44,7 @@ import sys
 from pathlib import Path
 from tagstack.adapters.duckdb_files import ReadModelFiles
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions
+from tagstack.adapters.duckdb_opening import FileOptions
 from tests.integration.reading import tagged
 models = discover([builtin_folder(), Path(sys.argv[2])])
 building = ReadModelFiles(Path(sys.argv[1]), models, FileOptions(sorted_rows_min=0)).build()

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.application.read_models import LogMessage
 from tagstack.domain.times import text_of
 from tests.property import folds
@@ -81,6 +83,7 @@ def check_macros(models: ReadModelFile, history: History) -> None:
         same(rows(models, "FROM where_used(?)", [image]), folds.where_used(history, image), {"held_for"})
 
 
+@pytest.mark.timeout(400)  # many statements, and twice as many where an example fails
 @FEW
 @given(histories(), st.data())
 def test_the_read_models_equal_the_fold(history: History, data: st.DataObject) -> None:

@@ -85,8 +85,12 @@ def discover(folders: Iterable[Path]) -> list[ReadModel]:
 
 
 def fingerprint(models: Iterable[ReadModel]) -> str:
-    """Return what tells stateful SQL apart; comments and white space do not count."""
-    stateful = [(model.name, _essence(model.schema), _essence(model.apply), sorted(model.folds)) for model in models]
+    """Return what tells stateful SQL apart; comments, white space and folders of views do not count."""
+    stateful = [
+        (model.name, _essence(model.schema), _essence(model.apply), sorted(model.folds))
+        for model in models
+        if model.schema or model.apply
+    ]
     told = msgspec.json.encode([stateful, BATCH_COLUMNS])
     return hashlib.sha256(told).hexdigest()[:FINGERPRINT_LENGTH]
 

@@ -82,7 +82,7 @@ class CommandHandler:
         commands in flight, Unavailable where the log does not answer.
         """
         if self.in_flight >= self._limits.in_flight:
-            raise TooManyRequests(f"{self._limits.in_flight} commands are in flight, which is the bound of this worker")
+            raise TooManyRequests.in_flight(self._limits.in_flight)
         self.in_flight += 1
         try:
             command = read_command(request.body, internal_registry=self._around.internal_registry)

@@ -14,8 +14,9 @@ from nats.aio.msg import Msg
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tagstack.adapters.duckdb_files import ReadModelFiles
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import ReadModel, builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.duckdb_snapshots import DuckDBSnapshots, SnapshotLimits
 from tagstack.adapters.nats_reader import LogSource, ReaderLimits
 from tagstack.adapters.nats_streams import declare, log_position, settled

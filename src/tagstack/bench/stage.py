@@ -103,14 +103,14 @@ class Stage:
         """Return the process id of a worker that was started."""
         return self._workers[name].pid
 
-    def memory_mb(self, name: str) -> float:
-        """Return the most memory a worker, or the `server`, has held, in MB; 0 where the system does not tell."""
+    def memory_mb(self, name: str, *, now: bool = False) -> float:
+        """Return the most memory a worker, or the `server`, has held, or holds `now`, in MB; 0 where it is not told."""
         process = self.server.process if name == "server" else self._workers[name]
         try:
             told = Path(f"/proc/{process.pid if process else 0}/status").read_text()
         except OSError:
             return 0.0
-        return int(told.partition("VmHWM:")[2].split()[0]) / 1024
+        return int(told.partition("VmRSS:" if now else "VmHWM:")[2].split()[0]) / 1024
 
     def stop_worker(self, name: str) -> None:
         """Stop a worker process, if it runs."""
@@ -125,16 +125,18 @@ class Stage:
             worker.wait()
 
     async def tear_down(self) -> None:
-        """Stop everything and remove the home."""
+        """End everything and remove the home; nothing of it is worth a wait, and Ctrl-C ends up here."""
         try:
             if self._transport is not None:
                 await self._transport.close()
             if self._nc is not None:
                 await self._nc.close()
         finally:
-            for name in list(self._workers):
-                self.stop_worker(name)
-            self.server.stop()
+            for worker in self._workers.values():
+                worker.kill()
+                worker.wait()
+            self._workers.clear()
+            self.server.kill()
             shutil.rmtree(self.home, ignore_errors=True)
 
     def _until_ready(self, name: str, path: str) -> None:
