@@ -61,7 +61,7 @@ LOOKUPS = {
     "stack of a tag": ("FROM tag_stack('project-3/app-65:v7')", 10),
     "as of, one namespace": ("FROM tags_as_of(getvariable('half')) WHERE namespace = 'project-3'", 200),
     "as of, everything": ("SELECT count(*), max(since) FROM tags_as_of(getvariable('half'))", 300),
-    "where used": ("FROM where_used('sha256:' || sha256('50000'))", None),
+    "where used": ("FROM where_used('sha256:' || sha256('500'))", None),
 }
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from tagstack.adapters.sql_processes import PROCESSES_MAX
 from tagstack.application.statements import STATEMENTS_MAX, STATEMENTS_PER_ACTOR_MAX, Piece
+from tagstack.apps.sql_runner import NICENESS
 from tagstack.domain.errors import Timeout, TooManyRequests, Unavailable
 from tests.integration.sql_examples import ROWS, WAIT_S, Answer, Service, switch, write_snapshot
 
@@ -82,6 +83,18 @@ def test_an_idle_process_that_died_is_not_noticed_by_the_next_statement(service:
     os.kill(idle.pid, signal.SIGKILL)
     service.loop.run(until(lambda: idle._process.returncode is not None))
     assert service.ask("SELECT 2").rows == [[2]]
+
+
+def test_statements_give_way_to_the_projector(service: Service) -> None:
+    """A process has a low priority, and so has its session where the system shares out time by sessions.
+
+    Seen to fail when `_give_way` leaves the session as it is.
+    """
+    service.ask("SELECT 1")
+    [idle] = service.processes._idle
+    assert os.getpriority(os.PRIO_PROCESS, idle.pid) >= NICENESS
+    if (group := Path(f"/proc/{idle.pid}/autogroup")).exists():
+        assert group.read_text().split()[-1] == str(NICENESS)
 
 
 def test_processes_die_with_their_worker(tmp_path: Path) -> None:

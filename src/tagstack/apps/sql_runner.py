@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -37,7 +38,9 @@ from tagstack.application.statements import read_statement
 from tagstack.domain.errors import Refused, Unavailable
 
 NICENESS = 10  # the projector goes first
+GIVE_WAY_ATTEMPTS, GIVE_WAY_WAIT_S = 5, 0.12  # the system takes it from one process per 0.1 s
 ADDRESS_SPACE_OVERHEAD_MB = 512  # stacks and arenas of threads: addresses, not memory
+AUTOGROUP = Path("/proc/self/autogroup")
 _PR_SET_PDEATHSIG = 1
 _MB = 1024 * 1024
 
@@ -119,8 +122,25 @@ def _die_with(worker: int) -> None:
         sys.exit("the worker is gone")
 
 
-def _bound(memory_mb: int) -> None:
+def _give_way() -> None:
+    """Let others go first: as a process, and as a session where the system shares out time by sessions.
+
+    This process has a session of its own, so among those its own niceness says nothing.
+    """
     os.nice(NICENESS)
+    for _ in range(GIVE_WAY_ATTEMPTS):
+        try:
+            AUTOGROUP.write_text(str(NICENESS))
+        except BlockingIOError:
+            time.sleep(GIVE_WAY_WAIT_S)
+        except OSError:
+            return  # the system does not share out time so, or does not let us
+        else:
+            return
+
+
+def _bound(memory_mb: int) -> None:
+    _give_way()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux":
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
