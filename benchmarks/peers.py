@@ -20,8 +20,9 @@ from eventsourcing_peer import on_postgresql, on_sqlite
 from postgresql_peer import Fold, PostgreSQL, installed
 from triggers import as_statements
 
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.nats_log import encode
 from tagstack.application.read_models import LogMessage
 from tagstack.bench.filling import fill

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import msgspec
 
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import ReadModel, builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.application.read_models import LogMessage
 from tagstack.domain.events import ImageTagged, TagDeleted
 from tagstack.domain.values import Head

@@ -111,10 +111,11 @@ class MemoryLog:
         last = {event_subject(event): (position, event) for position, event in self.stored}
         return [last[subject] for subject in last if subject.startswith((f"{prefix}.annotations", f"{prefix}.sign"))]
 
-    async def image_streams(self, namespace: str) -> list[ImageStreamEvent]:
-        """Return the last event of every image stream of a namespace; "" for all namespaces."""
-        last = {(e.namespace, e.image_stream): e for _, e in self.stored if isinstance(e, ImageStreamEvent)}
-        return [event for event in last.values() if namespace in ("", event.namespace)]
+    async def image_streams(self, namespace: str) -> list[ImageStreamName]:
+        """Return every image stream that ever was in a namespace; "" for all namespaces."""
+        own = [event for _, event in self.stored if isinstance(event, ImageStreamEvent)]
+        known = {ImageStreamName(event.namespace, event.image_stream) for event in own}
+        return [name for name in known if namespace in ("", name.namespace)]
 
     def _of(self, name: ImageStreamName) -> list[Stored]:
         prefix = image_stream_prefix(name) + "."

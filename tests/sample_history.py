@@ -18,8 +18,9 @@ from typing import Any
 import duckdb
 import msgspec
 
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.nats_subjects import event_subject
 from tagstack.application.export import COLUMNS, ORDERS, relation_files
 from tagstack.application.followers import Followers, Heard

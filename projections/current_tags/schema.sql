@@ -1,4 +1,5 @@
 -- grain: one row per tag that points at an image now
+-- sorted: current_tags by namespace, image_stream, tag
 CREATE TABLE current_tags (
     namespace    VARCHAR   NOT NULL,
     image_stream VARCHAR   NOT NULL,

@@ -71,7 +71,7 @@ class Service:
         await declare(self.nc)
         log = await NatsLog(self.nc).start()
         around = Surroundings(lambda: text_of(datetime.now(UTC)), lambda: str(uuid.uuid4()), Grants())
-        await CommandIntake(PlainTransport(self.nc), CommandHandler(log, around).handle).start()
+        await CommandIntake(PlainTransport(self.nc), CommandHandler(log, around).handle, 100).start()
         await QueryIntake(self.nc, Queries(log, Grants())).start()
 
 

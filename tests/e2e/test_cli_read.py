@@ -29,6 +29,20 @@ def test_get_lists_image_streams(push: Push, tagstack: Cli, namespace: str) -> N
     assert any(line.split()[:2] == [namespace, "app"] for line in everywhere)
 
 
+def test_a_list_names_what_can_not_be_read(service: Service, push: Push, tagstack: Cli, namespace: str) -> None:
+    """An event that nothing can read costs a list that image stream, which is named, and no other; exit 1.
+
+    Seen to fail when the list is refused as a whole.
+    """
+    push("app:latest", A)
+    service.call(service.nc.jetstream().publish(f"tagstack.events.{namespace}.strange.stream", b"\xffno event"))
+    for resource, listed in (("is", "app"), ("istag", "app:latest"), ("itag", "app:latest")):
+        found = tagstack("get", resource)
+        assert found.out.splitlines()[1].split()[0] == listed
+        assert f"error: {namespace}/strange: the event at position" in found.err
+        assert found.code == 1
+
+
 def test_get_prints_openshifts_object(push: Push, tagstack: Cli) -> None:
     """`-o yaml` of an image stream has status.tags[].items[], newest first."""
     push("app:latest", A)

@@ -5,8 +5,11 @@ The properties of `tests/property/test_fuzz.py` and the coverage-guided `python 
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,12 +19,17 @@ import msgspec
 
 from tagstack.adapters.backup_files import record_of
 from tagstack.adapters.duckdb_batch import sift
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.nats_intake import read_request
 from tagstack.adapters.nats_log import decode, encode
-from tagstack.adapters.nats_subjects import COMMANDS, addressee, token
+from tagstack.adapters.nats_subjects import COMMANDS, NO_IMAGE_STREAM, addressee, token
 from tagstack.application.folding import Folding
+from tagstack.application.grants import Grants
+from tagstack.application.handler import CommandHandler, Surroundings
+from tagstack.application.image_commands import IMAGE_COMMANDS
+from tagstack.application.ports import Request
 from tagstack.application.read_models import LogMessage
 from tagstack.application.records import Record
 from tagstack.application.replies import failure
@@ -36,8 +44,12 @@ from tagstack.domain.image_stream import load
 from tagstack.domain.names import ImageStreamName, image_stream_faults, namespace_faults
 from tagstack.domain.pull_spec import parse
 from tagstack.domain.wire import read_command
+from tests.memory_log import MemoryLog
 
 LOG = Path(__file__).parent.parent / "golden" / "log" / "v1.jsonl"
+PAST_SHORT = 3  # an image, and a tag that points at it
+PAST_LONG = 24  # until tags were rolled back, held, deleted and promoted
+NOW = "2026-12-01T00:00:00.000000Z"
 STATUS_BYTES_MAX = 1024 * 1024
 HEADERS = ("Tagstack-Command-Id", "Nats-Msg-Id", "Tagstack-Reason", "Tagstack-Sent", "Tagstack-Create")
 
@@ -99,7 +111,7 @@ class _Once:
 
 def check_verify(body: bytes) -> None:
     """Verify and fold a stored message in Python, behind a log that is right: only that one is complained of."""
-    past = _past()
+    past = _past(PAST_SHORT)
     record = Record(len(past) + 1, past[-1].stored, past[-1].subject, past[-1].headers, body)
     findings = Findings()
     verification, folding = Verification(findings, verify.address, _Once()), Folding(_Rows())
@@ -110,11 +122,11 @@ def check_verify(body: bytes) -> None:
     assert {complaint.position for complaint in findings.kept} <= {record.position}
 
 
-@lru_cache(1)
-def _past() -> list[Record]:
-    """Return the beginning of a log: an image, and a tag that points at it."""
+@lru_cache
+def _past(length: int) -> list[Record]:
+    """Return the beginning of the golden log."""
     with LOG.open("rb") as log:
-        return [record_of(line) for line in itertools.islice(log, 3)]
+        return [record_of(line) for line in itertools.islice(log, length)]
 
 
 @lru_cache(1)
@@ -128,6 +140,25 @@ def check_fold(body: bytes) -> None:
     position = models.checkpoint.position + 1
     models.fold([LogMessage(position, "subject", body)], "log")
     assert models.checkpoint.position == position
+
+
+def check_stored(body: bytes) -> None:
+    """Carry a command out on a log with a past: whatever it stores are rows to the read models, and no dead letters."""
+    try:
+        command = read_command(body)
+    except Refused:
+        return
+    name, namespace = re.split("[:@]", command.metadata.name)[0], command.metadata.namespace or "prod"
+    target = NO_IMAGE_STREAM if isinstance(command, IMAGE_COMMANDS) else ImageStreamName(namespace, name)
+    log, past = MemoryLog(), _past(PAST_LONG)
+    log.put(*(decode(record.position, record.body) for record in past))
+    handler = CommandHandler(log, Surroundings(lambda: NOW, lambda: "uid", Grants()))
+    with suppress(TagstackError):
+        asyncio.run(handler.handle(Request("me", target, body, "id")))
+    for _, event in log.stored[len(past) :]:
+        before = _models().dead_letters
+        check_fold(encode(event))
+        assert _models().dead_letters == before, encode(event)
 
 
 def check_subject(subject: str) -> None:
@@ -191,6 +222,7 @@ def _text(data: bytes) -> str:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "command": check_command,
+    "stored": check_stored,
     "event": check_event,
     "fold": check_fold,
     "verify": check_verify,

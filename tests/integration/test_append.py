@@ -9,17 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
 
 from tagstack.adapters.nats_append import Appender, Message
 from tagstack.adapters.nats_log import NatsLog
+from tagstack.adapters.nats_server import NatsServer, ServerOptions
 from tagstack.adapters.nats_streams import declare, settled
 from tagstack.adapters.nats_transport import PlainTransport
 from tagstack.application.grants import Grants
 from tagstack.application.handler import CommandHandler, Surroundings
 from tagstack.application.ports import Request
+from tagstack.application.replies import MOVES_MAX
 from tagstack.apps.commands import now
 from tagstack.domain.errors import TooLarge, Unavailable
 from tagstack.domain.events import Event
@@ -215,6 +218,34 @@ def test_a_delete_of_many_tags_is_answered_the_same_when_repeated(nats_url: str)
                 assert await ask(client, "prod.api", delete, {"Tagstack-Command-Id": "d"}) == done
 
     run(scenario)
+
+
+def test_a_reply_larger_than_the_server_takes_is_cut_and_says_so(tmp_path: Path) -> None:
+    """On a server with the usual limit of 1 MB, the moves of a great deletion are cut: how many, and where they are.
+
+    Seen to fail when the intake sends the whole reply or none.
+    """
+    command_id, long = {"Tagstack-Command-Id": "d"}, "t" * 124
+
+    def push(number: int) -> Json:
+        image = {"metadata": {"name": f"sha512:{number:0128x}"}, "dockerImageReference": "r.example/p/api"}
+        return mapping("api", 0, f"{long}{number:04}") | {"image": image}
+
+    async def scenario(url: str) -> None:
+        async with client_of(url) as client, worker(url):
+            for first in range(0, 3_500, 500):
+                await asyncio.gather(*(ask(client, "prod.api", push(first + n)) for n in range(500)))
+            delete = {"kind": "DeleteImageStream", "metadata": {"name": "api"}}
+            done = await ask(client, "prod.api", delete, command_id)
+            assert (done["status"], done["details"]["changed"]) == ("Success", True)
+            assert (len(done["details"]["moves"]), done["details"]["movesLeftOut"]) == (MOVES_MAX, 3_500 - MOVES_MAX)
+            assert done["message"].endswith("the events whose cause is d tell them")
+
+    server = NatsServer(tmp_path / "nats", ServerOptions(extra="max_payload: 1MB")).start()
+    try:
+        run(lambda: scenario(server.url))
+    finally:
+        server.stop()
 
 
 class Cut(PlainTransport):

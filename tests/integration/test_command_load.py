@@ -7,6 +7,8 @@ from typing import Any
 
 from nats.aio.client import Client
 
+from tagstack.application.ports import Request
+from tagstack.application.replies import Outcome
 from tagstack.apps.commands import CommandsPart
 from tests.examples_nats import ask, client_of, mapping, run, stored_in, until, worker
 
@@ -19,7 +21,7 @@ async def flood(client: Client, count: int) -> list[dict[str, Any]]:
 def test_over_the_bound_of_commands_in_flight_the_answer_comes_at_once(nats_url: str) -> None:
     """What is over the bound is TooManyRequests with a hint when to retry; afterwards everything works as before.
 
-    Seen to fail when `CommandHandler.handle` has no bound.
+    Seen to fail when neither `CommandIntake` nor `CommandHandler.handle` has a bound.
     """
 
     async def scenario() -> None:
@@ -33,6 +35,37 @@ def test_over_the_bound_of_commands_in_flight_the_answer_comes_at_once(nats_url:
             assert in_flight(part) == 0
             for n in range(20):
                 assert (await ask(client, "prod.s1", mapping("s1", 1_000 + n)))["status"] == "Success"
+
+    run(scenario)
+
+
+def test_many_times_the_bound_are_all_answered(nats_url: str) -> None:
+    """Waves of many times what a worker carries: each command succeeds or is told to come back, none is left.
+
+    Never more than the bound are in flight, and the next command succeeds.
+    Seen to fail without the bound, and when what was refused did not count as answered.
+    """
+    bound, wave, waves = 16, 2_000, 3
+
+    async def scenario() -> None:
+        async with worker(nats_url, in_flight_max=bound) as part, client_of(nats_url) as client:
+            most, handle = 0, part._handler.handle  # type: ignore[union-attr]
+
+            async def watched(request: Request) -> Outcome:
+                nonlocal most
+                most = max(most, in_flight(part) + 1)
+                return await handle(request)
+
+            part._handler.handle = watched  # type: ignore[method-assign, union-attr]
+            for _ in range(waves):
+                answers = await flood(client, wave)
+                refused = [answer for answer in answers if answer["status"] == "Failure"]
+                assert len(refused) > wave / 2
+                assert {answer["code"] for answer in refused} == {429}
+                assert {answer["details"]["retryAfterSeconds"] for answer in refused} == {1}
+            assert most == bound
+            assert in_flight(part) == 0
+            assert (await ask(client, "prod.s1", mapping("s1", 9_999)))["status"] == "Success"
 
     run(scenario)
 

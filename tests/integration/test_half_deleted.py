@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_opening import FileOptions
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.nats_direct import DirectGet
 from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_streams import TAGS_STREAM, declare

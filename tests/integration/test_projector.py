@@ -132,7 +132,7 @@ async def test_it_goes_on_after_the_server_was_killed(nats_server: NatsServer, t
 async def test_poison_becomes_a_dead_letter_and_the_fold_goes_on(nats_url: str, tmp_path: Path) -> None:
     """What is no event is kept with position, subject, payload and error; the events around it are folded.
 
-    Seen to fail when `duckdb_batch.sift` catches no error of the decoder.
+    Seen to fail when `duckdb_batch.sift` lets UnreadableEvent through.
     """
     async with client(nats_url) as nc, projector(nats_url, tmp_path) as (_, registry):
         await publish(nc, 1, 1)

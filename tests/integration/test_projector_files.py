@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tagstack.adapters.duckdb_files import ReadModelFiles
+from tagstack.adapters.duckdb_opening import FileOptions
+from tagstack.adapters.duckdb_read_models import WAITING_SHARE
 from tagstack.adapters.nats_server import die_with_parent
 from tagstack.domain.errors import Unavailable
 from tests.integration.reading import MODELS, in_a_loop, query, reading, tagged
@@ -22,6 +24,7 @@ WORKER = (
     "run_worker('projector', Settings(nats=sys.argv[1], home=sys.argv[2], http_port=0, snapshot_interval_ms=20))"
 )
 KILLS = 4
+WAITING_EVENTS_MB = 40
 EVENTS_PER_KILL = 500
 PUSHES = {
     "schema": "-- grain: one row per actor\nCREATE TABLE pushes (actor VARCHAR, pushes BIGINT);",
@@ -213,3 +216,24 @@ async def test_a_projector_that_is_killed_again_and_again_loses_and_repeats_noth
         assert await asyncio.to_thread(worker.wait, 20) == 0
     assert query(snapshot(tmp_path), EVENTS) == [(last, last, last)]
     assert query(snapshot(tmp_path), "FROM dead_letters") == []  # as what is repeated would be
+
+
+def test_a_file_is_built_without_a_write_ahead_log(tmp_path: Path) -> None:
+    """Its rows go into the file once they are many, not into a log, and all of them are there when it is finished.
+
+    Seen to fail when ATTACH had no NO_WAL_WRITES, and when no checkpoint was taken before the end.
+    """
+    files = ReadModelFiles(tmp_path, MODELS, FileOptions(memory_mb=WAITING_EVENTS_MB))
+    models = files.build()
+    empty, body = models.path.stat().st_size, tagged(1).body
+    events = int(WAITING_EVENTS_MB * 1e6 * WAITING_SHARE / 2 / len(body)) + 1
+    models.fold([tagged(1)], "log")
+    assert not models.wal_path().exists()
+    models.fold([tagged(position) for position in range(2, events + 1)], "log")
+    assert models.path.stat().st_size > empty
+    models.fold([tagged(events + 1)], "log")
+    finished = files.finish(models, None)
+    assert finished.connection.execute(EVENTS).fetchall() == [(events + 1, events + 1, events + 1)]
+    assert finished.connection.execute("SELECT moves FROM current_tags").fetchall() != []
+    finished.close()
+    files.close()

@@ -10,8 +10,9 @@ from typing import Any
 import duckdb
 import pytest
 
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import FILES, builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tests import sample_history
 
 _TAG = "namespace VARCHAR, image_stream VARCHAR, tag VARCHAR"

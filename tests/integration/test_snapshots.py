@@ -11,7 +11,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_opening import FileOptions
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.duckdb_snapshots import DuckDBSnapshots, SnapshotLimits
 from tests.integration.reading import MODELS, query, reading, tagged
 

@@ -39,7 +39,7 @@ async def query(client: Client, **wanted: str) -> Json:
 def test_it_stops_its_own_image_stream_and_no_other(nats_url: str, subject: str, body: bytes) -> None:
     """Commands and queries on that image stream are refused with its position; all others are carried out.
 
-    Seen to fail when `nats_log.decode` does not catch what a decoder raises, and when it takes an event of a later
+    Seen to fail when `reading.read_event` does not catch what a decoder raises, and when it takes an event of a later
     version.
     """
 

@@ -54,11 +54,14 @@ def test_sides_of_a_comparison() -> None:
 
 
 def test_watch_patterns() -> None:
-    """A pattern without a tag means every tag, without a namespace the default one, and none everything."""
+    """A pattern without a tag means every tag, without a namespace the default one, and none everything.
+
+    One that nothing can be called is refused: nobody would see why nothing ever comes.
+    """
     assert split_pattern("test/*", "") == ("test", "*", "*")
     assert split_pattern("app:v1.*", "") == ("default", "app", "v1.*")
     assert split_pattern(None, "") == split_pattern("*", "") == ("*", "*", "*")
     assert split_pattern(None, "own") == split_pattern("*", "own") == ("own", "*", "*")
-    for text in ("a/b/c", "app:", "a:b:c", ""):
+    for text in ("a/b/c", "app:", "a:b:c", "", "bad pattern", "Test/app", "test/app:-x"):
         with pytest.raises(UsageError):
             split_pattern(text, "")

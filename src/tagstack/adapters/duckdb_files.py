@@ -16,8 +16,9 @@ from pathlib import Path
 
 import msgspec
 
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import ReadModel, fingerprint
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.application.read_models import Damaged
 from tagstack.domain.errors import Unavailable
 

@@ -3,6 +3,7 @@
 A folder holds `schema.sql` and `apply.sql` (stateful: a change means a rebuild), `views.sql` and
 `checks.sql` (a change does not). A line `-- needs: other` in any of them puts the folder after another;
 `-- folds: type, ...` in `apply.sql` names the types of events that it is run for, all of them without.
+`-- sorted: table by columns` in `schema.sql` names a table that is sorted when a file is built.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ FINGERPRINT_LENGTH = 12
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _NEEDS = re.compile(r"^-- needs:(.*)$", re.MULTILINE)
 _FOLDS = re.compile(r"^-- folds:(.*)$", re.MULTILINE)
+_SORTED = re.compile(r"^-- sorted: *(\w+) +by +(.+)$", re.MULTILINE)
 _QUOTED_COMMENT_OR_SPACE = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|(?:--[^\n]*|/\*.*?\*/|\s)+""", re.DOTALL)
 
 
@@ -50,6 +52,11 @@ class ReadModel(msgspec.Struct, frozen=True):
     def folds(self) -> set[str]:
         """Return the types of events that `apply` is run for; empty means all."""
         return _listed(_FOLDS, self.apply)
+
+    @property
+    def sorted(self) -> dict[str, str]:
+        """Return the tables that are sorted when a file is built, and by which columns."""
+        return dict(_SORTED.findall(self.schema))
 
 
 def builtin_folder() -> Path:
@@ -78,8 +85,12 @@ def discover(folders: Iterable[Path]) -> list[ReadModel]:
 
 
 def fingerprint(models: Iterable[ReadModel]) -> str:
-    """Return what tells stateful SQL apart; comments and white space do not count."""
-    stateful = [(model.name, _essence(model.schema), _essence(model.apply), sorted(model.folds)) for model in models]
+    """Return what tells stateful SQL apart; comments, white space and folders of views do not count."""
+    stateful = [
+        (model.name, _essence(model.schema), _essence(model.apply), sorted(model.folds))
+        for model in models
+        if model.schema or model.apply
+    ]
     told = msgspec.json.encode([stateful, BATCH_COLUMNS])
     return hashlib.sha256(told).hexdigest()[:FINGERPRINT_LENGTH]
 

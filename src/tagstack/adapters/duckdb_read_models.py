@@ -6,6 +6,7 @@ anywhere. Used by one thread only.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,18 +14,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import duckdb
-import msgspec
 
 from tagstack.adapters.duckdb_batch import EVENT_TYPES, Sifted, dead_letter, make_batch, sift
+from tagstack.adapters.duckdb_opening import FileOptions, open_file
 from tagstack.adapters.duckdb_projections import BadProjection, ReadModel
+from tagstack.adapters.duckdb_sorting import check_order, sort_table
 from tagstack.application.read_models import Checkpoint, Complaint, Damaged, LogMessage, OutOfRoom
-from tagstack.domain.errors import Unavailable
 
 COMPLAINTS_MAX = 100
-BUILDING_THREADS = 1  # a batch is too small to share out: a second thread costs more than it brings
-BUILDING_WAL_SHARE = 0.5  # of the memory: rows that wait in the log are in memory too
-CHECKPOINTS_BY_HAND = "1TB"
+WAITING_SHARE = 0.35  # of the memory, for events whose rows wait for a checkpoint; the rows take twice as much
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 # what one bad row raises; anything else is no matter of a single event
@@ -42,14 +42,6 @@ SELECT DISTINCT 'DROP MACRO ' || CASE function_type WHEN 'table_macro' THEN 'TAB
 """
 
 
-class FileOptions(msgspec.Struct, frozen=True):
-    """How a file is opened. `building`: no snapshot is taken of it, so DuckDB may checkpoint by itself."""
-
-    memory_mb: int = 1_024
-    threads: int = 2
-    building: bool = False
-
-
 class ReadModelFile:
     """The read models in one file, open for writing."""
 
@@ -59,7 +51,10 @@ class ReadModelFile:
         self._models = models
         self._options = options or FileOptions()
         self._applied = _statements(models)
-        self.connection = self._connect()
+        self._unsorted = [order for model in models for order in model.sorted.items()]
+        self._sorting = ""
+        self._waiting_bytes = 0  # of events whose rows no checkpoint has taken into the file
+        self.connection = open_file(path, self._options)
         # closing any descriptor of the file would end DuckDB's lock on it, so this one stays open with it
         self.descriptor = -1 if str(path) == ":memory:" else os.open(path, os.O_RDONLY)
         try:
@@ -83,6 +78,7 @@ class ReadModelFile:
                 last = message.position
         if fresh:
             self._fold(fresh, sift(fresh), log)
+            self._relieve(fresh)
         return len(fresh)
 
     def complaints(self) -> list[Complaint]:
@@ -104,9 +100,38 @@ class ReadModelFile:
 
     def compact(self) -> None:
         """Take what the write-ahead log holds into the file, and the file to the disk. Raises Damaged, OutOfRoom."""
-        self._guarded(lambda: self.connection.execute("CHECKPOINT"))
+        self._checkpoint()
         if self._options.building:
             self._sync()
+
+    def sort(self) -> None:
+        """Sort the tables that are to be sorted in a file that was built; the second time nothing is done.
+
+        It takes long, and changes no row: where it is interrupted, or there is not enough room, a table stays
+        as it is. Raises Damaged.
+        """
+        try:
+            while self._unsorted:
+                table, columns = self._unsorted.pop(0)
+                rows = self._scalar(f"SELECT count(*) FROM main.{table}")  # noqa: S608 the projections' own name
+                if rows >= self._options.sorted_rows_min:
+                    self._sorting = table
+                    self._guarded(partial(sort_table, self.connection, table, columns))
+        except duckdb.InterruptException:
+            _log.info("sorting %s was interrupted", self._sorting)
+        except OutOfRoom as error:
+            _log.warning("%s stays unsorted, so lookups are slower: %s", self._sorting, error)
+        finally:
+            self._sorting = ""
+
+    def sorting(self) -> tuple[str, float]:
+        """Return the table that is being sorted, else "", and how far that is, 0 to 1. Called by any thread."""
+        table = self._sorting
+        return table, max(self.connection.query_progress(), 0) / 100 if table else 0
+
+    def interrupt(self) -> None:
+        """End what the connection is doing now; called by another thread."""
+        self.connection.interrupt()
 
     def limit_memory(self, megabytes: int) -> None:
         """Change the bound on memory."""
@@ -118,31 +143,6 @@ class ReadModelFile:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
-
-    def _connect(self) -> duckdb.DuckDBPyConnection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        building_wal = f"{max(int(self._options.memory_mb * BUILDING_WAL_SHARE), 1)}MB"
-        config: dict[str, str | bool | int | float | list[str]] = {
-            "threads": BUILDING_THREADS if self._options.building else self._options.threads,
-            "memory_limit": f"{self._options.memory_mb}MB",
-            "temp_directory": str(self.path.parent / "spill"),
-            "wal_autocheckpoint": building_wal if self._options.building else CHECKPOINTS_BY_HAND,
-            "autoinstall_known_extensions": "false",
-            "python_enable_replacements": "false",
-        }
-        try:
-            con = duckdb.connect(str(self.path), config=config)
-        except duckdb.Error as error:
-            if "lock" in str(error):
-                raise Unavailable(f"{self.path} is open in another process: {error}") from error
-            raise Damaged(f"{self.path} can't be opened: {error}") from error
-        con.execute("SET GLOBAL TimeZone = 'UTC'")  # the same rows wherever the machine stands
-        # with optimistic writes a big commit goes into the file past its WAL, which snapshots are made of
-        con.execute("SET enable_optimistic_write = false")
-        if self._options.building:
-            # a file that is not finished is built again after a crash; `compact` takes it to the disk as a whole
-            con.execute("SET fsync_mode = 'NONE'")
-        return con
 
     def _prepare(self) -> None:
         try:
@@ -157,11 +157,19 @@ class ReadModelFile:
     def _create(self, has_tables: bool) -> None:
         if not has_tables:
             for model in self._models:
-                self.connection.execute(model.schema)
+                self._run(model.name, "schema", model.schema)
         for (drop,) in self.connection.execute(_DROPS).fetchall():
             self.connection.execute(drop)
         for model in self._models:
-            self.connection.execute(model.views)
+            self._run(model.name, "views", model.views)
+        for table, columns in self._unsorted:
+            check_order(self.connection, table, columns)
+
+    def _run(self, model: str, file: str, text: str) -> None:
+        try:
+            self.connection.execute(text)
+        except duckdb.ProgrammingError as error:
+            raise BadProjection(f"projections: {model}/{file}.sql: {error}") from error
 
     def _fold(self, fresh: Sequence[LogMessage], sifted: Sifted, log: str) -> None:
         """Store a batch; where a row of it can't be stored, halve it until that one is alone."""
@@ -183,6 +191,18 @@ class ReadModelFile:
             return
         for half in (fresh[: len(fresh) // 2], fresh[len(fresh) // 2 :]):
             self._fold(half, sift(half), log)
+
+    def _relieve(self, folded: Sequence[LogMessage]) -> None:
+        """Take the rows of a file that is being built out of the memory, once they are many."""
+        if not self._options.building:
+            return
+        self._waiting_bytes += sum(len(message.body) for message in folded)
+        if self._waiting_bytes > self._options.memory_mb * WAITING_SHARE * 1e6:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        self._guarded(lambda: self.connection.execute("CHECKPOINT"))
+        self._waiting_bytes = 0
 
     def _store(self, sifted: Sifted, after: Checkpoint) -> None:
         if sifted.events:

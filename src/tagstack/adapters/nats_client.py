@@ -78,6 +78,7 @@ class ServiceClient:
         self._nc: Client | None = None
         self._failing: dict[str, asyncio.Future[Msg]] = {}
         self._trouble = ""
+        self.unreadable: dict[str, None] = {}  # what lists had to leave out, and why; a set in order
 
     async def __aenter__(self) -> Self:
         await self.connected()
@@ -145,7 +146,7 @@ class ServiceClient:
         raise AssertionError("the last attempt returns or raises")
 
     async def items(self, namespace: str, kind: str, **more: Any) -> list[dict[str, Any]]:
-        """Return every item of a list, page by page; smaller pages where one does not fit in a message."""
+        """Return every item of a list, page by page; what could not be read, and why, is in `unreadable` then."""
         found: list[dict[str, Any]] = []
         start, limit = "", LIST_LENGTH_MAX
         while True:
@@ -154,10 +155,12 @@ class ServiceClient:
             except Answered as answer:
                 if answer.status.get("reason") != "RequestEntityTooLarge" or limit == 1:
                     raise
-                limit = max(1, limit // 4)
+                limit = max(1, limit // 4)  # the page does not fit in a message
                 continue
             found += page["items"]
-            start = page.get("metadata", {}).get("continue", "")
+            meta = page.get("metadata", {})
+            self.unreadable |= dict.fromkeys(meta.get("unreadable", ()))
+            start = meta.get("continue", "")
             if not start:
                 return found
 

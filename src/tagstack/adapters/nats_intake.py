@@ -1,6 +1,7 @@
 """Commands from NATS: request/reply on `tagstack.commands.>`, answered with a Status.
 
-Nothing is queued here without end: over its bound the handler refuses at once.
+Nothing is queued here without end: what comes over the bound is refused as soon as it is read, by an
+answer made beforehand, so that a worker refuses many times what it carries.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ import asyncio
 import itertools
 import logging
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -18,8 +21,8 @@ from tagstack.adapters.nats_subjects import COMMANDS, REPLY_PREFIXES, addressee
 from tagstack.adapters.nats_trace import continue_trace
 from tagstack.adapters.nats_transport import Arrived, Transport, Unsubscribe
 from tagstack.application.ports import Request
-from tagstack.application.replies import Outcome, failure, success
-from tagstack.domain.errors import BadRequest, TagstackError, Unavailable
+from tagstack.application.replies import Outcome, failure, shortened, success
+from tagstack.domain.errors import BadRequest, TagstackError, TooLarge, TooManyRequests, Unavailable
 from tagstack.domain.names import ACTOR_LENGTH_MAX, ImageStreamName, image_stream_faults, namespace_faults
 from tagstack.domain.times import canonical
 
@@ -33,6 +36,7 @@ MESSAGE_ID = "Nats-Msg-Id"
 COMMAND_ID_LENGTH_MAX = 512
 REASON_BYTES_MAX = 4_096
 _CACHED_SUBJECTS_MAX = 16_384
+REFUSALS_MAX = 100_000  # that wait to be sent; who waits behind so many has given up by then
 SENT_MIN, SENT_MAX = "2000", "9000"  # what can be a time at which someone sent a command
 
 _log = logging.getLogger(__name__)
@@ -64,20 +68,20 @@ def read_request(prefix: str, subject: str, headers: Mapping[str, str] | None, b
     )
 
 
-async def answer(handle: Handle, request: Request) -> bytes:
-    """Return the Status that answers a request, as JSON."""
-    try:
-        return _encode(success(await handle(request)))
-    except TagstackError as error:
-        return _encode(failure(error))
-
-
 class CommandIntake:
     """Takes commands from a subject tree and replies to each."""
 
-    def __init__(self, transport: Transport, handle: Handle) -> None:
+    def __init__(
+        self, transport: Transport, handle: Handle, in_flight_max: int, refused: Callable[[], None] = lambda: None
+    ) -> None:
         self._transport = transport
         self._handle = handle
+        self._in_flight = 0
+        self._in_flight_max = in_flight_max
+        self._refused = refused  # called for each command that comes over the bound
+        self._refusal = _encode(failure(TooManyRequests.in_flight(in_flight_max)))
+        self._refusals: deque[str] = deque(maxlen=REFUSALS_MAX)
+        self._refusing: asyncio.Task[None] | None = None
         self._unsubscribe: Unsubscribe | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -89,29 +93,55 @@ class CommandIntake:
         """Take no more, and finish what is in flight within a bound."""
         if self._unsubscribe is not None:
             await self._unsubscribe()  # what has arrived already is answered
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=timeout_s)
+        if tasks := self._tasks | ({self._refusing} if self._refusing else set()):
+            await asyncio.wait(tasks, timeout=timeout_s)
 
     def _arrived(self, msg: Arrived) -> None:
         # a reply to any other subject could be stored as an event
         if not msg.reply.startswith(REPLY_PREFIXES):
             return
+        if self._in_flight >= self._in_flight_max:
+            self._refused()
+            self._refusals.append(msg.reply)
+            if self._refusing is None or self._refusing.done():
+                self._refusing = asyncio.create_task(self._refuse())
+            return
+        self._in_flight += 1
         task = asyncio.create_task(self._reply(msg))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _reply(self, msg: Arrived) -> None:
         continue_trace(msg.headers)
+        command_id = ""
         try:
             request = read_request(COMMANDS, msg.subject, msg.headers, msg.data)
-        except BadRequest as error:
-            body = _encode(failure(error))
-        else:
-            body = await answer(self._handle, request)
+            command_id = request.command_id
+            status = success(await self._handle(request))
+        except TagstackError as error:
+            status = failure(error)
+        except Exception as error:  # a bug of ours: its sender is told, and the others are served
+            _log.exception("a command to %s failed", msg.subject)
+            status = failure(error)
+        finally:
+            self._in_flight -= 1  # before the reply, which may bring the next one
+        await self._send(self._publish(msg.reply, status, command_id))
+
+    async def _refuse(self) -> None:
+        while self._refusals:
+            await self._send(self._transport.publish(self._refusals.popleft(), self._refusal))
+
+    async def _send(self, sending: Awaitable[None]) -> None:
         try:
-            await self._transport.publish(msg.reply, body)
-        except Unavailable as error:
+            await sending
+        except (TooLarge, Unavailable) as error:
             _log.warning("a reply was lost, the sender will ask again: %s", error)
+
+    async def _publish(self, reply: str, status: dict[str, Any], command_id: str) -> None:
+        try:
+            await self._transport.publish(reply, _encode(status))
+        except TooLarge:  # a deleted image stream may have more tags than the server takes as one message
+            await self._transport.publish(reply, _encode(shortened(status, command_id)))
 
 
 @lru_cache(_CACHED_SUBJECTS_MAX)

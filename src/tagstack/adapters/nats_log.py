@@ -28,6 +28,7 @@ from tagstack.adapters.nats_subjects import (
     event_subject,
     image_prefix,
     image_stream_events,
+    image_stream_of,
     tag_events,
     token,
 )
@@ -178,14 +179,14 @@ class NatsLog:
         prefix = image_prefix(image)
         return _stored(await self._direct.last_per_subject([f"{prefix}.annotations", f"{prefix}.signatures.*"]))
 
-    async def image_streams(self, namespace: str) -> list[ImageStreamEvent]:
-        """Return the last event of every image stream of a namespace; "" for all namespaces."""
+    async def image_streams(self, namespace: str) -> list[ImageStreamName]:
+        """Return every image stream that ever was in a namespace; "" for all namespaces."""
         subject = f"{EVENTS}.{token(namespace) if namespace else '*'}.*.stream"
         try:
             messages = await self._direct.last_per_subject([subject])
         except TooManySubjects:
             messages = await self._last_per_subject(subject)
-        return [event for _, event in _stored(messages) if isinstance(event, ImageStreamEvent)]
+        return [image_stream_of(message.subject) for message in messages]
 
     async def _last(self, subject: str) -> Stored | None:
         message = await self._direct.last(subject)

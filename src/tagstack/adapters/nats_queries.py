@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import msgspec
 from nats.aio.client import Client
@@ -16,6 +17,7 @@ from tagstack.domain.errors import TagstackError, TooLarge
 WORKERS = "tagstack-queries"
 QUERIES_IN_FLIGHT_MAX = 256
 
+_log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -52,6 +54,9 @@ class QueryIntake:
                     f"the answer has {len(body)} bytes, the server takes {self._nc.max_payload}: set a limit"
                 )
         except TagstackError as error:
+            body = _encode(failure(error))
+        except Exception as error:  # a bug of ours: its sender is told, and the others are served
+            _log.exception("a query to %s failed", msg.subject)
             body = _encode(failure(error))
         await self._nc.publish(msg.reply, body)
 

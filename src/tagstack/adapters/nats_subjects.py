@@ -100,6 +100,12 @@ def event_id(event: Event) -> str:
     return f"{event_subject(event)}/{event.cause}"
 
 
+def image_stream_of(subject: str) -> ImageStreamName:
+    """Return the image stream of an event's subject. Raises BadRequest for another spelling."""
+    _, _, namespace, name, *_ = subject.split(".")
+    return ImageStreamName(name_of(namespace), name_of(name))
+
+
 def addressee(subject: str, prefix: str) -> tuple[str, ImageStreamName]:
     """Return actor and image stream of a command's subject `<prefix>.<actor>.<namespace>.<image_stream>`.
 

@@ -122,9 +122,24 @@ class TagsKeeper:
     async def _compare(self, log_last: int, tags_last: int) -> str:
         window = RUNNING_WINDOW_POSITIONS if self._checked[0] else WINDOW_POSITIONS
         first = max(log_last - window, 0) + 1
-        stored = await self._log.read(_EVERY_TAG, first=first)
-        kept = await self._tags.read(f"{TAGS}.>", first=max(tags_last - window, 0) + 1)
-        return _difference(stored, kept, first)
+        # no further than both were when this began: under load more may come than is read meanwhile
+        stored = await self._log.read(_EVERY_TAG, first=first, last=log_last)
+        kept = await self._tags.read(f"{TAGS}.>", first=max(tags_last - window, 0) + 1, last=tags_last)
+        return _foreign(stored, kept, first) or await self._lacking(stored, kept)
+
+    async def _lacking(self, stored: list[StoredMessage], kept: list[StoredMessage]) -> str:
+        """Return what TAGSTACK_TAGS lacks of what it has copied, as its last word on each tag says."""
+        sources = {message.subject: _source(message) for message in kept}
+        copied = max(sources.values(), default=0)
+        for message in stored:
+            *_, namespace, image_stream, _, tag = message.subject.split(".")
+            subject = f"{TAGS}.{namespace}.{image_stream}.{tag}"
+            if message.position > copied or sources.get(subject, 0) >= message.position:
+                continue
+            moved = await self._tags.last(subject)  # since it was read
+            if moved is None or _source(moved) < message.position:
+                return f"it lacks the event at position {message.position}"
+        return ""
 
     async def _wake(self) -> None:
         """Let the server copy again, if it has not for long although there is something to copy."""
@@ -160,24 +175,17 @@ class TagsKeeper:
                 await asyncio.sleep(RETRY_WAIT_S)
 
 
-def _difference(stored: list[StoredMessage], kept: list[StoredMessage], first: int) -> str:
-    """Return where the last events of tags, as kept, differ from the log's end, from position `first` on.
+def _foreign(stored: list[StoredMessage], kept: list[StoredMessage], first: int) -> str:
+    """Return which of the last events of tags, as kept, is not the log's, from position `first` on.
 
     Either side may have grown while the other was read, so only what both have reached is compared.
     """
     reached = stored[-1].position if stored else 0
     events = {message.position: message.headers.get("ce-id") for message in stored}
-    sources = {message.subject: _source(message) for message in kept}
     for message in kept:
         position = _source(message)
         if first <= position <= reached and events.get(position) != message.headers.get("ce-id"):
             return f"the event it has for position {position} is not the log's"
-    copied = max(sources.values(), default=0)
-    for message in stored:
-        *_, namespace, image_stream, _, tag = message.subject.split(".")
-        subject = f"{TAGS}.{namespace}.{image_stream}.{tag}"
-        if message.position <= copied and sources.get(subject, 0) < message.position:
-            return f"it lacks the event at position {message.position}"
     return ""
 
 

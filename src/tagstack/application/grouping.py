@@ -16,7 +16,6 @@ from tagstack.application.turns import Job
 from tagstack.domain.commands import MapImage
 from tagstack.domain.decider import Decision
 from tagstack.domain.deletion import owed_deletes
-from tagstack.domain.errors import Refused
 from tagstack.domain.events import ImageTagged
 from tagstack.domain.image_stream import ImageStream, evolve
 from tagstack.domain.lookups import required
@@ -83,8 +82,8 @@ def _event(job: Job, state: ImageStream, decide: Decide) -> ImageTagged | None:
     """Return the one event that a push leads to: a new head, on an image that is recorded already."""
     try:
         decision = decide(job, state)
-    except Refused:
-        return None  # told when it is judged by the log's last word
+    except Exception:  # a refusal, or a bug
+        return None  # told when it is judged by itself, by the log's last word
     if decision.image is not None or len(decision.events) != 1:
         return None
     event = decision.events[0]

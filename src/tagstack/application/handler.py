@@ -82,7 +82,7 @@ class CommandHandler:
         commands in flight, Unavailable where the log does not answer.
         """
         if self.in_flight >= self._limits.in_flight:
-            raise TooManyRequests(f"{self._limits.in_flight} commands are in flight, which is the bound of this worker")
+            raise TooManyRequests.in_flight(self._limits.in_flight)
         self.in_flight += 1
         try:
             command = read_command(request.body, internal_registry=self._around.internal_registry)
@@ -108,7 +108,13 @@ class CommandHandler:
             done = await self._together(job, waiting)
             if done is not None:
                 return done
-        return await self._carry_out(job)
+        try:
+            return await self._carry_out(job)
+        except TagstackError:
+            raise
+        except BaseException:
+            self._aggregates.pop(job.request.target, None)  # a bug, or the end: who knows what it is half-way to
+            raise
 
     async def _together(self, first: Job, waiting: deque[Job]) -> Outcome | None:
         """Carry out a job with those behind it, and return its outcome; None where it has to go by itself."""

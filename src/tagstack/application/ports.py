@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from tagstack.domain.events import Event, ImageRecorded, ImageStreamEvent, TagEvent
+from tagstack.domain.events import Event, ImageRecorded, TagEvent
 from tagstack.domain.image_stream import ImageStream
 from tagstack.domain.names import ImageStreamName, TagName
 
@@ -84,8 +84,8 @@ class Log(Protocol):
 class ReadableLog(Log, Protocol):
     """The log as queries read it."""
 
-    async def image_streams(self, namespace: str) -> list[ImageStreamEvent]:
-        """Return the last event of every image stream of a namespace; "" for all namespaces."""
+    async def image_streams(self, namespace: str) -> list[ImageStreamName]:
+        """Return every image stream that ever was in a namespace; "" for all namespaces."""
         ...
 
     async def beside(self, image: str) -> list[Stored]:

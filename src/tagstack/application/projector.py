@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from tagstack.application.building import progress, sort
 from tagstack.application.publication import Publication
 from tagstack.application.read_models import (
     Damaged,
@@ -152,14 +153,11 @@ class Projector(Generic[Models]):
             "lag": max(self.log_position - self.position, 0),
             "snapshot": self.published_position,
             "readModels": [{"name": name, "position": self.position} for name in (models.names() if models else [])],
-            "rebuilding": self._progress() if self.rebuilding else None,
+            "rebuilding": progress(self._building, self.log_position) if self.rebuilding else None,
             "deadLetters": self.dead_letters,
             "complaints": msgspec.to_builtins(self._publication.complaints),
             "trouble": self.trouble,
         }
-
-    def _progress(self) -> dict[str, int]:
-        return {"position": self._building.checkpoint.position if self._building else 0, "log": self.log_position}
 
     async def _follow_live(self) -> None:
         """Fold the log into the live file until a stop or a switch; come back after every trouble."""
@@ -195,6 +193,8 @@ class Projector(Generic[Models]):
         building = self._building
         target = (await self._source.identity(0)).last
         try:
+            await self._follow(building, lambda: self._caught_up(building, target), published=False)
+            await sort(building, lambda: self._stopping)
             await self._follow(building, lambda: self._caught_up(building, target), published=False)
             if not self._stopping:
                 await self._switch(building)

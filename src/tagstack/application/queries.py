@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from tagstack.application.grants import Grants
 from tagstack.application.ports import ReadableLog
 from tagstack.domain import rows, shape, stack, views
-from tagstack.domain.errors import BadRequest, Invalid, NotFound
+from tagstack.domain.errors import BadRequest, Invalid, NotFound, UnreadableEvent
 from tagstack.domain.events import ImageAnnotated, ImageSigned
 from tagstack.domain.image_stream import ImageStream
 from tagstack.domain.layers import image_stream_layers
@@ -118,27 +118,35 @@ class Queries:
         return views.image_stream(state, await self._stacks(state), self._registry)
 
     async def _names(self, namespace: str) -> list[ImageStreamName]:
-        found = await self._log.image_streams("" if namespace == ALL_NAMESPACES else namespace)
-        return sorted(ImageStreamName(event.namespace, event.image_stream) for event in found)
+        return sorted(await self._log.image_streams("" if namespace == ALL_NAMESPACES else namespace))
 
     async def _list(self, query: Query, names: list[ImageStreamName], items_of: ItemsOf) -> dict[str, Any]:
+        """Return a page of a list; an image stream that can't be read is named in its metadata, and left out."""
         after, limit = _place(query.start), query.limit or LIST_LENGTH_MAX
         items: list[dict[str, Any]] = []
+        unreadable: list[str] = []
         last = ""
         for name in names:
             if (name.namespace, name.name) < after[:2]:
                 continue
             if len(items) == limit:
-                return _list_of(query.kind, items, last)
-            for item in await items_of(name):
+                return _list_of(query.kind, items, last, unreadable)
+            try:
+                found = await items_of(name)
+            except UnreadableEvent as error:
+                if query.name:
+                    raise
+                unreadable.append(f"{name}: {error}")
+                continue
+            for item in found:
                 tag = _tag_of(item)
                 if (name.namespace, name.name, tag) <= after:
                     continue
                 if len(items) == limit:
-                    return _list_of(query.kind, items, last)
+                    return _list_of(query.kind, items, last, unreadable)
                 items.append(item)
                 last = f"{name}:{tag}" if tag else str(name)
-        return _list_of(query.kind, items, "")
+        return _list_of(query.kind, items, "", unreadable)
 
     async def _image_streams_of(self, name: ImageStreamName) -> list[dict[str, Any]]:
         state = await self._log.load(name)
@@ -283,6 +291,8 @@ def _position(start: str) -> int:
     return int(start)
 
 
-def _list_of(kind: str, items: list[dict[str, Any]], start: str) -> dict[str, Any]:
-    meta = {"continue": start} if start else {}
+def _list_of(kind: str, items: list[dict[str, Any]], start: str, unreadable: Sequence[str] = ()) -> dict[str, Any]:
+    meta: dict[str, Any] = {"continue": start} if start else {}
+    if unreadable:
+        meta["unreadable"] = unreadable
     return {"kind": f"{kind}List", "apiVersion": views.API_VERSION, "metadata": meta, "items": items}

@@ -122,6 +122,18 @@ class ReadModels(Protocol):
         """Return the names of the read models."""
         ...
 
+    def sort(self) -> None:
+        """Put rows in the order that makes lookups fast, unless that was done; it may take minutes. Raises Damaged."""
+        ...
+
+    def sorting(self) -> tuple[str, float]:
+        """Return the table that is being sorted, else "", and how far that is, 0 to 1. Called by any thread."""
+        ...
+
+    def interrupt(self) -> None:
+        """End the sorting; the rows stay as they were. Called by another thread."""
+        ...
+
     def limit_memory(self, megabytes: int) -> None:
         """Change the bound on memory."""
         ...

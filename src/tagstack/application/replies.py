@@ -11,8 +11,10 @@ from tagstack.domain.errors import API_GROUP, Refused, TagstackError, TooManyReq
 from tagstack.domain.events import Event, ImageTagged, PushWithheld, TagDeleted
 
 UNAVAILABLE_RETRY_S = 1
+INTERNAL_ERROR = "InternalError"
 CAUSES_MAX = 200  # with their length, what any server takes as one reply
 TEXT_LENGTH_MAX = 1_000
+MOVES_MAX = 2_000  # of a reply that was too large for its server; with the longest names they fit into 1 MB
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -49,8 +51,24 @@ def success(done: Outcome) -> dict[str, Any]:
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
 
-def failure(error: TagstackError) -> dict[str, Any]:
-    """Return the Status of a command or query that was refused, or could not be carried out."""
+def shortened(status: dict[str, Any], command_id: str) -> dict[str, Any]:
+    """Return the Status of an accepted command with the first moves only, and where the others are told."""
+    moves = status["details"].get("moves", [])
+    left_out = max(len(moves) - MOVES_MAX, 0)
+    told = f"{left_out} more moves are too much for one reply: the events whose cause is {command_id} tell them"
+    return status | {
+        "message": told,
+        "details": status["details"] | {"moves": moves[:MOVES_MAX], "movesLeftOut": left_out},
+    }
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """Return the Status of a command or query that was refused, or could not be carried out.
+
+    An error that is not of the tree is a bug: what it says is for the log, not for the sender.
+    """
+    if not isinstance(error, TagstackError):
+        return _failure(INTERNAL_ERROR, 500, f"the service failed ({type(error).__name__}); its log tells more", {})
     if not isinstance(error, Refused):
         return _failure("ServiceUnavailable", 503, str(error), {"retryAfterSeconds": UNAVAILABLE_RETRY_S})
     details: dict[str, Any] = {}

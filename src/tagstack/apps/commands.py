@@ -22,12 +22,12 @@ from tagstack.application.followers import Followers
 from tagstack.application.handler import CommandHandler, Limits, Surroundings
 from tagstack.application.ports import Request
 from tagstack.application.queries import Queries
-from tagstack.application.replies import Outcome
+from tagstack.application.replies import INTERNAL_ERROR, Outcome
 from tagstack.apps import shell
 from tagstack.apps.grants_file import read_grants
 from tagstack.apps.settings import SYNC_ALWAYS, Settings
 from tagstack.apps.transports import open_transport
-from tagstack.domain.errors import Refused, TagstackError
+from tagstack.domain.errors import Refused, TagstackError, TooManyRequests
 from tagstack.domain.times import text_of
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class CommandsPart:
         self._feed: FollowerFeed | None = None
         self._intake: CommandIntake | None = None
         self._tags: TagsKeeper | None = None
-        self._transport: Transport | None = None
+        self._transports: list[Transport] = []
         self.queue = QueueIntake(self.handle)
         self._metrics.in_flight.set_function(lambda: self._handler.in_flight if self._handler else 0)
         self._metrics.dead.set_function(lambda: self.queue.dead_letters)
@@ -79,8 +79,9 @@ class CommandsPart:
         """Declare the streams and begin to take commands and queries."""
         await declare(nc, self._settings.replicas)
         self._tags = await TagsKeeper(nc, self._settings.replicas, self.forget).start()
-        self._transport = await open_transport(nc, self._settings, "commands", self.reconnected)
-        log = await NatsLog(nc, self._transport, grouped=self._settings.sync_interval == SYNC_ALWAYS).start()
+        commands = await self._open(nc, "commands")
+        acks = await self._open(nc, "commands-log")  # of its own, else they wait behind the commands of a flood
+        log = await NatsLog(nc, acks, grouped=self._settings.sync_interval == SYNC_ALWAYS).start()
         grants = read_grants(self._settings.grants)
         self._handler = CommandHandler(
             log,
@@ -91,10 +92,18 @@ class CommandsPart:
         await QueryIntake(nc, Queries(log, grants, self._settings.internal_registry)).start()
         self._feed = FollowerFeed(nc, self._follow_with(log, self._handler))
         await self._feed.start()
-        self._intake = CommandIntake(self._transport, self.handle)
+        self._intake = CommandIntake(commands, self.handle, self._settings.in_flight_max, self._refused)
         await self._intake.start()
-        await self._transport.flush()  # ready means that the server knows our subscriptions
+        await commands.flush()  # ready means that the server knows our subscriptions
         await settled(nc)
+
+    async def _open(self, nc: Client, name: str) -> Transport:
+        transport = await open_transport(nc, self._settings, name, self.reconnected)
+        self._transports.append(transport)
+        return transport
+
+    def _refused(self) -> None:
+        self._metrics.count(TooManyRequests.reason)
 
     def _limits(self) -> Limits:
         settings = self._settings
@@ -117,14 +126,15 @@ class CommandsPart:
             await self._feed.stop()
         if self._intake is not None:
             await self._intake.stop(self._settings.shutdown_timeout_s)
-        if self._transport is not None:
-            await self._transport.close()
+        for transport in self._transports:
+            await transport.close()
 
     def why_not_ready(self) -> str:
         """Return "" when commands are taken."""
-        if self._transport is None or self._intake is None:
+        if self._intake is None:
             return "commands: not started"
-        return "" if self._transport.is_connected else "commands: not connected to NATS"
+        connected = all(transport.is_connected for transport in self._transports)
+        return "" if connected else "commands: not connected to NATS"
 
     async def reconnected(self) -> None:
         """Forget every cached state: the log may have lost its tail meanwhile."""
@@ -151,6 +161,9 @@ class CommandsPart:
             result = error.reason
             raise
         except TagstackError:
+            raise
+        except Exception:
+            result = INTERNAL_ERROR
             raise
         finally:
             self._metrics.count(result)

@@ -14,8 +14,9 @@ from nats.aio.msg import Msg
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tagstack.adapters.duckdb_files import ReadModelFiles
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import ReadModel, builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.duckdb_snapshots import DuckDBSnapshots, SnapshotLimits
 from tagstack.adapters.nats_reader import LogSource, ReaderLimits
 from tagstack.adapters.nats_streams import declare, log_position, settled
@@ -107,10 +108,10 @@ class ProjectorPart:
         The request is `{}`, or `{"rebuild": true}`, or `{"check": true}`; the answer
 
         `{"position", "log", "lag", "snapshot", "readModels": [{"name", "position"}], "rebuilding":
-        {"position", "log"} | null, "deadLetters", "complaints": [{"readModel", "complaint", "detail"}],
-        "trouble"}`. `position` is the live read models', `snapshot` what readers see. `rebuild` begins a
-        rebuild beside them unless one is running, and answers at once; ask again for its progress. `check`
-        runs every check first.
+        {"position", "log", "sorting", "sorted"} | null, "deadLetters", "complaints": [{"readModel", "complaint",
+        "detail"}], "trouble"}`. `position` is the live read models', `snapshot` what readers see. `rebuild` begins
+        a rebuild beside them unless one is running, and answers at once; ask again for its progress; `sorting`
+        names the table that is being sorted at its end, `sorted` how much of it is. `check` runs every check first.
         """
         assert self.projector is not None and self._nc is not None, "started before it is asked"
         try:

@@ -17,8 +17,9 @@ from typing import Any
 import duckdb
 import msgspec
 
+from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
-from tagstack.adapters.duckdb_read_models import FileOptions, ReadModelFile
+from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.application.quoting import literal
 from tagstack.application.read_models import LogMessage
 from tagstack.application.timeline import timeline

@@ -215,7 +215,7 @@ async def _tell_when_ready(children: Children) -> None:
     while True:
         await asyncio.sleep(WATCH_INTERVAL_S)
         if not (await children.readiness()).why:
-            _log.warning("everything is ready now")
+            _log.info("everything is ready now")
             return
 
 

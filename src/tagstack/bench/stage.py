@@ -103,14 +103,14 @@ class Stage:
         """Return the process id of a worker that was started."""
         return self._workers[name].pid
 
-    def memory_mb(self, name: str) -> float:
-        """Return the most memory a worker, or the `server`, has held, in MB; 0 where the system does not tell."""
+    def memory_mb(self, name: str, *, now: bool = False) -> float:
+        """Return the most memory a worker, or the `server`, has held, or holds `now`, in MB; 0 where it is not told."""
         process = self.server.process if name == "server" else self._workers[name]
         try:
             told = Path(f"/proc/{process.pid if process else 0}/status").read_text()
         except OSError:
             return 0.0
-        return int(told.partition("VmHWM:")[2].split()[0]) / 1024
+        return int(told.partition("VmRSS:" if now else "VmHWM:")[2].split()[0]) / 1024
 
     def stop_worker(self, name: str) -> None:
         """Stop a worker process, if it runs."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from tagstack.cli import references, session
-from tagstack.cli.failures import UsageError, report
+from tagstack.cli.failures import DONE, REFUSED, UsageError, report
 from tagstack.cli.kinds import kind_of, split_resource
 from tagstack.cli.listings import LISTINGS
 from tagstack.cli.options import Flag, Output, Project
@@ -57,7 +57,7 @@ def get(
     async def work(client: ServiceClient) -> int | None:
         if not names:
             await _list(client, kind, namespace, output.format)
-            return None
+            return REFUSED if client.unreadable else DONE
         found, code = await _named(client, kind, names, namespace)
         if found:
             _print(kind, found, output.format, single=len(names) == 1, namespaced=False)

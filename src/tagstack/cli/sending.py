@@ -133,6 +133,8 @@ async def _lines(client: ServiceClient, one: Sent) -> list[str]:
     dry = bool(details.get("dryRun"))
     at = " (dry run: nothing was stored)" if dry else f" at position {details.get('position')}"
     lines = [_move(one.target, move, dry) + at for move in details.get("moves", [])]
+    if details.get("movesLeftOut"):
+        lines.append(str(one.status.get("message")))
     if details.get("withheld"):
         verb = "would be withheld" if dry else "withheld"
         lines.append(f"{one.subject} {verb}: the tag is held{await _holder(client, one)}{at}")

@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from tagstack.cli.failures import UsageError
+from tagstack.cli.failures import UsageError, complain
 from tagstack.cli.options import Connection
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ def run(connection: Connection, work: Callable[[ServiceClient], Awaitable[T]]) -
 
     async def working() -> T:
         async with ServiceClient(url, actor) as client:
-            return await work(client)
+            done = await work(client)
+            for left_out in client.unreadable:
+                complain(left_out)
+            return done
 
     try:
         return asyncio.run(working())

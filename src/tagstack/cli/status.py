@@ -58,6 +58,8 @@ async def _status(client: ServiceClient, form: str, *, check: bool) -> int:
     dead = (int(streams[DEAD_STREAM]["messages"]), int(state.get("deadLetters", 0)))
     log = int(streams[EVENTS_STREAM]["last_seq"])
     found: State = {"log": {"position": log}, "readModels": _read_models(state, log), "deadLetters": sum(dead)}
+    if building := state.get("rebuilding"):
+        found["rebuilding"] = building
     complaints = state.get("complaints") or []
     if check:
         found["complaints"] = complaints
@@ -91,6 +93,8 @@ def _read_models(state: State, log: int) -> list[State]:
 def _tell(found: State, streams: dict[str, State], dead: tuple[int, int]) -> None:
     say(f"log position {found['log']['position']}")
     say(f"dead letters {dead[0]} in the queue, {dead[1]} in the log")
+    if building := found.get("rebuilding"):
+        say(f"read models are being built, at position {building['position']} of {building['log']}")
     say("")
     models = ((model["name"], model["position"], model["lag"]) for model in found["readModels"])
     table(("READ MODEL", "POSITION", "LAG"), models)
@@ -130,7 +134,11 @@ async def _rebuild(client: ServiceClient, *, wait: bool) -> int:
     if not wait:
         say("rebuilding")
         return DONE
-    state = await _finished(client, state, shown=on_terminal())
+    try:
+        state = await _finished(client, state, shown=on_terminal())
+    except asyncio.CancelledError:
+        say("the rebuild goes on without you; `tagstack status` tells how far it is")
+        raise
     if trouble := state.get("trouble"):
         complain(str(trouble))
         return REFUSED
@@ -146,8 +154,16 @@ async def _finished(client: ServiceClient, state: State, *, shown: bool) -> Stat
         task = bar.add_task("rebuilding", total=max(1, int(state["log"])))
         async for state in _progress(client):
             if building := state.get("rebuilding"):
-                bar.update(task, completed=int(building["position"]), total=max(1, int(building["log"])))
+                bar.update(task, **_shown(building))
     return state
+
+
+def _shown(building: State) -> dict[str, Any]:
+    """Return what the bar shows: how far the log is read, then how far each table is sorted."""
+    if table := building.get("sorting"):
+        return {"description": f"sorting {table}", "completed": building["sorted"], "total": 1}
+    total = max(1, int(building["log"]))
+    return {"description": "rebuilding", "completed": int(building["position"]), "total": total}
 
 
 async def _progress(client: ServiceClient) -> AsyncIterator[State]:

@@ -15,6 +15,7 @@ from tagstack.cli import references, session
 from tagstack.cli.failures import UsageError
 from tagstack.cli.options import DEFAULT_NAMESPACE, Flag, Output, Project
 from tagstack.cli.output import print_yaml, say, seconds, short
+from tagstack.domain.names import image_stream_faults, namespace_faults, tag_faults
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -71,14 +72,18 @@ def watch(
 
 
 def split_pattern(pattern: str | None, namespace: str) -> tuple[str, str, str]:
-    """Return the patterns of namespace, image stream and tag. Raises UsageError for another form."""
+    """Return the patterns of namespace, image stream and tag. Raises UsageError for what no tag is called."""
     if pattern is None or (pattern == "*" and not namespace):
         pattern = f"{namespace or '*'}/*:*"
     space, rest = references.split_namespace(pattern, namespace or DEFAULT_NAMESPACE)
     stream, colon, tag = rest.partition(":")
     if not stream or (colon and not tag) or ":" in tag:
         raise UsageError(f"PATTERN must be of the form [NAMESPACE/]STREAM[:TAG], got {pattern!r}")
-    return space, stream, tag or "*"
+    tag = tag or "*"
+    for part, faults_of in ((space, namespace_faults), (stream, image_stream_faults), (tag, tag_faults)):
+        if not _WILD & set(part) and (faults := faults_of(part)):
+            raise UsageError(f"PATTERN {pattern!r}: {faults[0].message}")
+    return space, stream, tag
 
 
 async def _changes(

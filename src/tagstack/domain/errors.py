@@ -145,6 +145,11 @@ class TooManyRequests(Refused):
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
+    @classmethod
+    def in_flight(cls, bound: int) -> TooManyRequests:
+        """Return what a command is told that comes over a worker's bound."""
+        return cls(f"{bound} commands are in flight, which is the bound of this worker")
+
 
 class Cancelled(Refused):
     """The one who asked took it back."""
