@@ -135,7 +135,7 @@ def test_the_power_is_cut(disk: Disk, sync_interval: str) -> None:
             server.sync_streams()
 
     async def push() -> float:
-        async with worker(server.url), client_of(server.url) as client:
+        async with worker(server.url, sync_interval=sync_interval), client_of(server.url) as client:
             begin = time.monotonic()
             while time.monotonic() < begin + LOAD_S:
                 answer = await ask(client, "prod.api", mapping("api", len(acknowledged)))
