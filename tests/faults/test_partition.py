@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from tagstack.adapters.nats_streams import log_position
+from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, log_position
 from tests.examples_nats import client_of, log_of, run, until, worker
 from tests.faults.cluster import NODES, Cluster, in_sync, leader
 from tests.faults.record import Proof, Sender, carry_on, settle
@@ -69,7 +69,8 @@ def test_a_node_that_is_cut_off_stores_nothing_and_the_others_go_on(tmp_path: Pa
                 await carry_on([sender], COMMANDS // NODES)
             proof.record = await settle(senders, tasks)
             await cluster.ready()
-            await until(lambda: in_sync(clients[0]), 60)
+            for stream in (EVENTS_STREAM, TAGS_STREAM):
+                await until(lambda stream=stream: in_sync(clients[0], stream), 60)  # type: ignore[misc]
             await proof.prove(clients[0])
             logs = [[(event.position, event.headers["ce-id"]) for event in await log_of(each)] for each in clients]
             assert logs[0] == logs[1] == logs[2]

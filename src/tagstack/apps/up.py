@@ -97,6 +97,8 @@ async def _run(settings: Settings, quiet: bool) -> None:
     watching: list[asyncio.Task[None]] = []
     try:
         await _declare(url, settings)
+        if server is not None:
+            await asyncio.to_thread(server.sync_streams)
         children.start()
         watchers = (_watch(children, server), _watch_room(server, settings))
         watching = [asyncio.create_task(each) for each in watchers]
