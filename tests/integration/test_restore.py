@@ -73,12 +73,12 @@ def test_a_restored_log_is_the_same_log(nats_url: str, other_url: str, tmp_path:
 
 
 async def last_of_each_tag(client: Client) -> dict[str, bytes]:
-    """Return the bodies in TAGSTACK_TAGS by subject, once it has as many as the log has tags."""
+    """Return the bodies in TAGSTACK_TAGS by subject, once it has copied every event of a tag."""
     filtered = {"subjects_filter": "tagstack.events.*.*.tag.*"}
     tags = (await jetstream(client, f"STREAM.INFO.{EVENTS_STREAM}", filtered))["state"]["subjects"]
     source = await MessageSource(client, "TAGSTACK_TAGS").start()
     async with asyncio.timeout(WAIT_S):
-        while (state := await source.state()).messages < len(tags):
+        while (state := await source.state()).last < sum(tags.values()):
             continue
         return {record.subject: record.body async for page in source.pages(0, state.last) for record in page}
 
