@@ -17,6 +17,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from tagstack.adapters.cancelling import cancelled
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, settled
 from tagstack.adapters.nats_subjects import EVENTS
 from tagstack.application.followers import Followers, Heard
@@ -72,9 +73,7 @@ class FollowerFeed:
         with contextlib.suppress(asyncio.QueueFull):  # a full queue keeps the task awake anyway
             self._arrived.put_nowait(Msg(self._nc))
         await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
-        while not self._task.done():  # a library may swallow a cancellation
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
+        await cancelled([self._task], STOP_TIMEOUT_S)
         if self._subscription is None or not self._nc.is_connected:
             return
         await self._subscription.unsubscribe()

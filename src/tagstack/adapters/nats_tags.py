@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 
 from nats.aio.client import Client
 
+from tagstack.adapters.cancelling import cancelled
 from tagstack.adapters.nats_direct import DirectGet, StoredMessage
 from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, declare, jetstream, stream_info
 from tagstack.adapters.nats_subjects import EVENTS, TAGS
@@ -66,9 +67,8 @@ class TagsKeeper:
 
     async def stop(self) -> None:
         """Check no more."""
-        while self._task is not None and not self._task.done():  # a library may swallow a cancellation
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
+        if self._task is not None:
+            await cancelled([self._task], STOP_TIMEOUT_S)
 
     def reconnected(self) -> None:
         """Check at once, and everything."""
@@ -155,7 +155,7 @@ class TagsKeeper:
         elif now - self._behind[1] >= STALLED_S:
             _log.warning("%s has stalled at position %s of %s; waking it", TAGS_STREAM, reached, stored.position)
             config = (await stream_info(self._nc, TAGS_STREAM))["config"]
-            # dies it here, the next check or start declares the source again; two workers at once do no harm
+            # if it dies here, the next check or start declares the source again; two workers at once do no harm
             await jetstream(self._nc, f"STREAM.UPDATE.{TAGS_STREAM}", config | {"sources": []})
             await declare(self._nc, self._replicas)
             self._behind = (reached, time.monotonic())

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from tagstack.adapters.cancelling import cancelled
 from tagstack.adapters.nats_connection import connect, shown
 from tagstack.adapters.nats_server import NatsServer, ServerOptions
 from tagstack.adapters.nats_streams import declare
@@ -112,10 +113,7 @@ async def _run(settings: Settings, quiet: bool) -> None:
                 watching.append(asyncio.create_task(_tell_when_ready(children)))
             await stop.wait()
     finally:
-        while any(not watcher.done() for watcher in watching):  # a library may swallow a cancellation
-            for watcher in watching:  # first: who is stopped on purpose is not to be started again
-                watcher.cancel()
-            await asyncio.wait(watching, timeout=WATCH_INTERVAL_S)
+        await cancelled(watching, WATCH_INTERVAL_S)  # first: who is stopped on purpose is not to be started again
         remove(settings.endpoints)
         if not quiet:
             print("stopping ...", flush=True)
