@@ -151,7 +151,7 @@ def test_a_batch_that_is_not_stored_to_its_end_is_left_to_the_next_backup(nats_u
             appender = await Appender(PlainTransport(client)).start()
             three = [Message(f"tagstack.events.a.b.tag.{tag}", b"{}", {}) for tag in "xyz"]
             await appender.append(three[0])
-            await appender.append_batch(three, "batch")
+            await appender.append_batch(three)
             log = await everything(client)
             assert [record.is_inside_batch for record in log] == [False, True, True, False]
             source = await MessageSource(client).start()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import uuid
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -108,10 +109,12 @@ class Appender:
             message.headers[EXPECTED_MESSAGE_ID] = before.headers[MESSAGE_ID]
         return await self.append_all(messages)
 
-    async def append_batch(self, messages: Sequence[Message], batch_id: str) -> int:
-        """Store messages, all or none, and return the last one's position. Raises as `append`."""
-        for attempt in range(BATCH_ATTEMPTS_MAX):
-            batch = _batch(messages, f"{batch_id}-{attempt}")
+    async def append_batch(self, messages: Sequence[Message]) -> int:
+        """Store messages, all or none, and return the last one's position; one goes by itself. Raises as `append`."""
+        if len(messages) == 1:
+            return await self.append(messages[0])
+        for _ in range(BATCH_ATTEMPTS_MAX):
+            batch = _batch(messages, uuid.uuid4().hex)
             try:
                 async with self._batches:
                     return await self._acked_publish(batch)

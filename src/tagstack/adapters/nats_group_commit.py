@@ -8,7 +8,6 @@ then appended one by one, each to be stored or refused by itself.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections import deque
 from collections.abc import Sequence
 
@@ -62,7 +61,7 @@ class GroupCommit:
         """Store one message and return its position. Raises as `Appender.append`."""
         return await self._append([message])
 
-    async def append_batch(self, messages: Sequence[Message], batch_id: str) -> int:
+    async def append_batch(self, messages: Sequence[Message]) -> int:
         """Store messages, all or none, and return the last one's position. Raises as `append`."""
         return await self._append(messages)
 
@@ -78,14 +77,9 @@ class GroupCommit:
             return await member.stored
         self._flights += 1
         try:
-            return await self._straight(messages)
+            return await self._appender.append_batch(messages)
         finally:
             self._landed()
-
-    async def _straight(self, messages: Sequence[Message]) -> int:
-        if len(messages) == 1:
-            return await self._appender.append(messages[0])
-        return await self._appender.append_batch(messages, uuid.uuid4().hex)
 
     def _landed(self) -> None:
         if not self._waiting:
@@ -126,7 +120,7 @@ class GroupCommit:
     async def _together(self, group: list[_Member]) -> None:
         messages = [message for member in group for message in member.messages]
         try:
-            last = await self._appender.append_batch(messages, uuid.uuid4().hex)
+            last = await self._appender.append_batch(messages)
         except _REFUSED:
             self._learn(SMALLER)
             await self._one_by_one(group)
@@ -145,7 +139,7 @@ class GroupCommit:
 
     async def _alone(self, member: _Member) -> None:
         try:
-            _succeed(member, await self._straight(member.messages))
+            _succeed(member, await self._appender.append_batch(member.messages))
         except TagstackError as error:
             _fail(member, error)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Sequence
 from contextvars import Context
 
@@ -117,9 +116,7 @@ class NatsLog:
         """Store one command's events after position `expected`; several go as one atomic batch."""
         messages = [message_of(event) for event in events]
         messages[0].headers.update(_guard(name, expected))
-        if len(messages) == 1:
-            return await self._appender.append(messages[0])
-        return await self._appender.append_batch(messages, uuid.uuid4().hex)
+        return await self._appender.append_batch(messages)
 
     async def append_chain(
         self, name: ImageStreamName, events: Sequence[tuple[Event, Context]], expected: int

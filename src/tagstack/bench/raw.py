@@ -76,7 +76,7 @@ class RawLog:
                     shape.message(f"{place}.tag.t{number}", {} if number else guard, uuid.uuid4().hex)
                     for number in range(size)
                 ]
-                last = await self._appender.append_batch(messages, uuid.uuid4().hex)
+                last = await self._appender.append_batch(messages)
 
         return await _rate(count // in_flight * in_flight, [lane(first) for first in range(in_flight)])
 
