@@ -6,80 +6,34 @@ processor time that each command costs, so that is told too. Small commands over
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
-import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from statistics import median
 
 import uvloop
-from nats.aio.client import Client
 
-from tagstack.adapters.nats_connection import connect
-from tagstack.adapters.nats_server import NatsServer, ServerOptions
-from tagstack.adapters.nats_streams import jetstream
+from tagstack.bench.cluster import Cluster, Replicated
 from tagstack.bench.load import Sender
 from tagstack.bench.requests import IMAGE_STREAMS, IMAGES, Pushes, small
 from tagstack.bench.stage import Stage
-from tagstack.domain.errors import Unavailable
 
-NODES = 3
 COMMANDS = 20_000
 STEADY = 1_000
 PER_S = 500.0
 IN_FLIGHT = 512
-LEADER_TIMEOUT_S = 30.0
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 Figures = dict[str, float]
-
-
-class Cluster(NatsServer):
-    """Three nodes on loopback, used as one server."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        ports = _free_ports(NODES)
-        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
-        self.nodes = []
-        for number, port in enumerate(ports):
-            told = f'cluster {{ name: c, listen: "127.0.0.1:{port}", routes: [{routes}] }}'
-            options = ServerOptions(extra=f"server_name: n{number}\n{told}")
-            self.nodes.append(NatsServer(folder / f"n{number}", options))
-
-    def start(self) -> Cluster:
-        """Start every node and wait until they have chosen who leads."""
-        for node in self.nodes:
-            node.start()
-        self.url = ",".join(node.url for node in self.nodes)
-        self.process = self.nodes[0].process
-        asyncio.run(_leader(self.nodes[0].url))
-        return self
-
-    def stop(self) -> None:
-        """Stop every node."""
-        for node in self.nodes:
-            node.stop()
-
-
-class Replicated(Stage):
-    """A stage on a cluster, each stream on all of its nodes."""
-
-    replicas = NODES
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.server: Cluster = Cluster(self.home / "nats")
+Serving = AbstractAsyncContextManager[tuple[Stage, list[int]]]  # and the processes that serve it
 
 
 @asynccontextmanager
-async def one_worker() -> AsyncIterator[tuple[Stage, list[int]]]:
-    """One server, one command worker; yields the stage and the processes that serve it."""
-    place = Stage()
+async def one_worker(place: Stage) -> AsyncIterator[tuple[Stage, list[int]]]:
+    """One command worker; yields the stage and the processes that serve it."""
     try:
         await place.set_up()
         await place.start_worker("commands")
@@ -91,7 +45,7 @@ async def one_worker() -> AsyncIterator[tuple[Stage, list[int]]]:
 @asynccontextmanager
 async def two_workers() -> AsyncIterator[tuple[Stage, list[int]]]:
     """One server, two command workers that share the commands, nobody owning an image stream."""
-    async with one_worker() as (place, processes):
+    async with one_worker(Stage()) as (place, processes):
         second = Stage()
         second.server = place.server
         try:
@@ -102,19 +56,11 @@ async def two_workers() -> AsyncIterator[tuple[Stage, list[int]]]:
             shutil.rmtree(second.home, ignore_errors=True)
 
 
-@asynccontextmanager
-async def three_replicas() -> AsyncIterator[tuple[Stage, list[int]]]:
-    """Three servers, each stream on all of them, one command worker."""
-    place = Replicated()
-    try:
-        await place.set_up()
-        await place.start_worker("commands")
-        yield place, [*_servers(place), place.process_of("commands")]
-    finally:
-        await place.tear_down()
-
-
-SETTINGS = {"one worker": one_worker, "two workers": two_workers, "three replicas": three_replicas}
+SETTINGS: dict[str, Callable[[], Serving]] = {
+    "one worker": lambda: one_worker(Stage()),
+    "two workers": two_workers,
+    "three replicas": lambda: one_worker(Replicated()),
+}
 
 
 async def measure(place: Stage, processes: list[int]) -> Figures:
@@ -141,29 +87,12 @@ async def main(rounds: int) -> None:
     for number in range(rounds):
         print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
         for name, setting in SETTINGS.items():
-            async with AsyncExitStack() as stack:
-                found[name].append(await measure(*await stack.enter_async_context(setting())))
+            async with setting() as (place, processes):
+                found[name].append(await measure(place, processes))
     print("| | " + " | ".join(found) + " |\n|" + "---|" * (len(found) + 1))
     for figure in next(iter(found.values()))[0]:
         values = [median(each[figure] for each in several) for several in found.values()]
         print(f"| {figure} | " + " | ".join(f"{value:,.4g}" for value in values) + " |")
-
-
-async def _leader(url: str) -> None:
-    nc = await connect(url, "tagstack-bench-cluster", patient=False)
-    try:
-        async with asyncio.timeout(LEADER_TIMEOUT_S):
-            while not await _leads(nc):  # noqa: ASYNC110 nobody tells
-                await asyncio.sleep(0.1)
-    finally:
-        await nc.close()
-
-
-async def _leads(nc: Client) -> bool:
-    try:
-        return "error" not in await jetstream(nc, "INFO")
-    except Unavailable:
-        return False
 
 
 def _servers(place: Stage) -> list[int]:
@@ -174,16 +103,6 @@ def _servers(place: Stage) -> list[int]:
 def _processor_s(processes: list[int]) -> float:
     fields = (Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split() for process in processes)
     return sum(int(each[11]) + int(each[12]) for each in fields) * TICK_S
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 if __name__ == "__main__":

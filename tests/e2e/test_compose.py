@@ -16,8 +16,8 @@ import pytest
 
 from tagstack.adapters.nats_server import executable
 from tagstack.adapters.nats_streams import EVENTS_STREAM, stream_info
+from tagstack.bench.cluster import free_ports
 from tests.examples_nats import ask, client_of, mapping, worker
-from tests.faults.cluster import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
 COMPOSE = Path(sys.executable).parent / "docker-compose"

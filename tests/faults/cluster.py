@@ -6,7 +6,6 @@ Start nodes from the main thread: Linux kills a child when the thread that start
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,15 @@ from nats.aio.client import Client
 
 from tagstack.adapters.nats_server import NatsServer, ServerOptions
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream
+from tagstack.bench.cluster import NODES, free_ports, leads
 from tagstack.domain.errors import Unavailable
 from tests.examples_nats import client_of, until
 from tests.faults.monitoring import MONITORED, told
 
-NODES = 3
 READY_TIMEOUT_S = 30.0
 PINGS = 'ping_interval: "1s", ping_max: 2'  # how soon a node notices that another one is silent
 # nodes tell each other and their clients where they listen; who took the hint would go round the proxies
 UNADVERTISED = 'no_advertise: true, advertise: "127.0.0.1:1"'
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on; nodes have to know each other's beforehand."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 class Cluster:
@@ -75,7 +63,7 @@ class Cluster:
         """Wait until every node knows who leads and JetStream takes streams."""
         for node in self.nodes:
             async with client_of(node.url) as client:
-                await until(lambda client=client: _leads(client), READY_TIMEOUT_S)  # type: ignore[misc]
+                await until(lambda client=client: leads(client), READY_TIMEOUT_S)  # type: ignore[misc]
 
 
 def _held(node: NatsServer, stream: str) -> dict[str, Any]:
@@ -85,13 +73,6 @@ def _held(node: NatsServer, stream: str) -> dict[str, Any]:
         name: state[name] for name in ("first_seq", "last_seq", "messages", "bytes", "num_subjects")
     }
     return kept
-
-
-async def _leads(client: Client) -> bool:
-    try:
-        return "error" not in await jetstream(client, "INFO")
-    except Unavailable:
-        return False
 
 
 async def leader(client: Client, stream: str = EVENTS_STREAM) -> int:

@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import permutations
 from pathlib import Path
 
-from tests.faults.cluster import NODES, Cluster, free_ports
+from tagstack.bench.cluster import NODES, free_ports
+from tests.faults.cluster import Cluster
 from tests.faults.proxy import Proxy, proxy_before
 
 

@@ -12,8 +12,9 @@ import pytest
 from nats.aio.client import Client
 
 from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, declarations, stream_info
+from tagstack.bench.cluster import NODES
 from tests.examples_nats import ask, client_of, log_of, mapping, run, until, worker
-from tests.faults.cluster import NODES, Cluster, in_sync, leader
+from tests.faults.cluster import Cluster, in_sync, leader
 from tests.faults.record import Proof, Sender, carry_on, settle
 
 CLIENTS = 4

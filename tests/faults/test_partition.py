@@ -12,8 +12,9 @@ import pytest
 from nats.aio.client import Client
 
 from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, log_position
+from tagstack.bench.cluster import NODES
 from tests.examples_nats import client_of, log_of, run, until, worker
-from tests.faults.cluster import NODES, Cluster, in_sync, leader
+from tests.faults.cluster import Cluster, in_sync, leader
 from tests.faults.record import Proof, Sender, carry_on, settle
 from tests.faults.routes import routed
 
