@@ -22,6 +22,7 @@ from tagstack.adapters.nats_client import ServiceClient
 from tagstack.adapters.nats_server import die_with_parent
 from tagstack.adapters.nats_sql_client import Question, SqlAnswer
 from tagstack.adapters.nats_streams import log_position
+from tagstack.adapters.snapshot_file import NAME
 from tagstack.bench.filling import fill
 from tagstack.bench.history import EVENTS_PER_TAG, History
 from tagstack.bench.projector import BenchProjector
@@ -78,7 +79,7 @@ async def _ask(place: Stage, actor: str) -> None:
 @asynccontextmanager
 async def on_the_file(place: Stage, niceness: int) -> AsyncIterator[None]:
     """Let processes of their own open the newest snapshot again and again."""
-    command = [sys.executable, "-c", FILE_READER, str(place.home / "live" / "tagstack.duckdb"), str(niceness)]
+    command = [sys.executable, "-c", FILE_READER, str(place.home / "live" / NAME), str(niceness)]
     readers = [subprocess.Popen(command, preexec_fn=die_with_parent) for _ in range(READERS)]  # noqa: ASYNC220 it starts at once
     try:
         yield

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from pathlib import Path
 
 from tagstack.adapters.nats_server import NatsServer, ServerOptions
+from tests.faults.monitoring import MONITORED, told
 
 MEMORY_MB = 96
 
@@ -16,10 +15,8 @@ def test_the_server_is_told_its_memory(tmp_path: Path) -> None:
 
     Seen to fail when `NatsServer.start` gives no `GOMEMLIMIT`.
     """
-    server = NatsServer(tmp_path, ServerOptions(memory_mb=MEMORY_MB, extra='http: "127.0.0.1:-1"')).start()
+    server = NatsServer(tmp_path, ServerOptions(memory_mb=MEMORY_MB, extra=MONITORED)).start()
     try:
-        ports = json.loads(next(tmp_path.glob("*.ports")).read_text())
-        with urllib.request.urlopen(ports["monitoring"][0] + "/varz") as answer:
-            assert json.load(answer)["gomemlimit"] == MEMORY_MB * 1024 * 1024
+        assert told(server, "varz")["gomemlimit"] == MEMORY_MB * 1024 * 1024
     finally:
         server.stop()

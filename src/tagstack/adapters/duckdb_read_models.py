@@ -27,8 +27,8 @@ WAITING_SHARE = 0.35  # of the memory, for events whose rows wait for a checkpoi
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-# what one bad row raises; anything else is no matter of a single event
 _NO_ROOM = ("No space left", "Too many open files", "Read-only file system")  # nothing is wrong with the file itself
+# what one bad row raises; anything else is no matter of a single event
 _OF_A_ROW = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
 _DROPS = """
 SELECT DISTINCT 'DROP VIEW main.' || view_name FROM duckdb_views()
