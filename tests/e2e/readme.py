@@ -1,7 +1,7 @@
 """Runs a document's examples and compares what they print: `python -m tests.e2e.readme [--update] FILE`.
 
 A fence `console` holds commands after `$ ` and their output; a fence `python NAME` is written to that file first.
-Times, ids and ages differ between runs and are left out of the comparison.
+Times, ids, ages and the sizes of streams, which hold those, differ between runs and are left out of the comparison.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _VOLATILE = (
     (re.compile(r"\b[0-9a-f]{32}\b"), "ID"),
     (re.compile(r"\b(now|a minute ago|\d+ (second|minute)s? ago)\b"), "AGO"),
     (re.compile(r"\b\d+(\.\d+)? ?(ms|s)\b"), "DURATION"),
+    (re.compile(r"^(TAGSTACK_[A-Z]+ +\d+ +)\d+", re.MULTILINE), r"\1BYTES"),
     (re.compile(r"[ \t]+"), " "),
     (re.compile(r"[─━]+"), "-"),
 )
