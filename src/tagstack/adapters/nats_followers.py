@@ -15,9 +15,9 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from tagstack.adapters.cancelling import cancelled
+from tagstack.adapters.nats_reader import LogSource
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, settled
 from tagstack.adapters.nats_subjects import EVENTS
 from tagstack.application.followers import Followers, Heard
@@ -35,7 +35,8 @@ PIN_TIMEOUT_S = 6.0
 ACK_WAIT_S = 5.0
 RETRY_WAIT_S = 0.5
 STOP_TIMEOUT_S = 2.0
-LEARN_TIMEOUT_S = 10.0  # past it what is learned is not whole: it is learned again
+LEARN_WAIT_S = 1.0  # for the next of what is learned, before it is looked whether the server is silent for good
+LEARNED_AT_ONCE = 100
 _PIN_MISMATCH = "423"
 _ASK_AGAIN = ("404", "408", _PIN_MISMATCH)  # no messages, expired, another client is pinned
 
@@ -46,8 +47,9 @@ _decoder = msgspec.json.Decoder(Heard)
 class FollowerFeed:
     """Feeds `Followers` from the log."""
 
-    def __init__(self, nc: Client, followers: Followers) -> None:
+    def __init__(self, nc: Client, log: LogSource, followers: Followers) -> None:
         self._nc = nc
+        self._log = log
         self._followers = followers
         self._arrived: asyncio.Queue[Msg] = asyncio.Queue(2 * BATCH_MESSAGES_MAX)
         self._inbox = nc.new_inbox()
@@ -179,7 +181,8 @@ class FollowerFeed:
         await self._finish()
 
     async def _hear(self, msg: Msg) -> None:
-        position, event = _read(msg)
+        position = msg.metadata.sequence.stream
+        event = _read(position, msg.data)
         if event is None:
             return
         try:
@@ -190,35 +193,23 @@ class FollowerFeed:
     async def _learn(self) -> None:
         """Learn from the last event of every tag who follows whom."""
         self._followers.forget()
-        config = ConsumerConfig(
-            deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
-            ack_policy=AckPolicy.NONE,
-            filter_subject=EVERY_TAG,
-            mem_storage=True,
-            num_replicas=1,
-        )
-        subscription = await self._nc.jetstream().pull_subscribe(EVERY_TAG, stream=EVENTS_STREAM, config=config)
+        reader = await self._log.read_last(EVERY_TAG)
         try:
-            learned, pending = 0, 1
-            while pending:
-                fetched = await subscription.fetch(BATCH_MESSAGES_MAX, timeout=LEARN_TIMEOUT_S)
-                for msg in fetched:
-                    learned += 1
-                    if msg.metadata.sequence.consumer != learned:  # never sent again: it needs no acknowledgement
-                        raise Unavailable(f"message {learned} of those to learn from was lost")
-                    position, event = _read(msg)
+            while not reader.exhausted:
+                for number, message in enumerate(await reader.take(LEARN_WAIT_S)):
+                    position, event = message.position, _read(message.position, message.body)
                     if event is not None:
                         self._followers.learn(position, event)
-                pending = fetched[-1].metadata.num_pending
+                    if number % LEARNED_AT_ONCE == 0:
+                        await asyncio.sleep(0)  # commands are not to wait for all of this
         finally:
-            await subscription.unsubscribe()
+            await reader.stop()
 
 
-def _read(msg: Msg) -> tuple[int, Heard | None]:
-    """Return a message's position, and what it says; None where it is no event."""
-    position = msg.metadata.sequence.stream
+def _read(position: int, body: bytes) -> Heard | None:
+    """Return what the message at a position says; None where it is no event."""
     try:
-        return position, _decoder.decode(msg.data)
+        return _decoder.decode(body)
     except UNREADABLE as error:
         _log.error("followers: the event at position %s can't be read: %s", position, error)
-        return position, None
+        return None

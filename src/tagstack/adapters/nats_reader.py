@@ -1,4 +1,4 @@
-"""The log read in order from a position: a continuous pull with a bounded buffer.
+"""The log read in order, all of it from a position or the last event of each subject: a continuous pull, bounded.
 
 The consumer lives in the server's memory and holds nothing worth keeping: whoever loses it opens a new
 reader at its own checkpoint. A reader that may have missed something ends; it never skips or repeats.
@@ -11,6 +11,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from nats.aio.client import Client
@@ -60,8 +61,18 @@ class LogSource:
 
     async def read(self, after: int) -> NatsReader:
         """Return a reader of everything after a position."""
-        reader = NatsReader(self._nc, self._transport, after, self._limits, self._reconnects)
-        await reader.start()
+        wanted = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
+        return await self._start(NatsReader(self._nc, self._transport, after, self._limits, self._reconnects), wanted)
+
+    async def read_last(self, subjects: str) -> NatsReader:
+        """Return a reader of the last message of each subject under a filter."""
+        wanted = {"deliver_policy": "last_per_subject", "filter_subject": subjects}
+        reconnects = self._nc.stats["reconnects"]
+        return await self._start(NatsReader(self._nc, self._transport, 0, self._limits, reconnects), wanted)
+
+    @staticmethod
+    async def _start(reader: NatsReader, wanted: dict[str, Any]) -> NatsReader:
+        await reader.start(wanted)
         return reader
 
     async def _event_id(self, position: int) -> str | None:
@@ -96,13 +107,16 @@ class NatsReader:
         self._heard_at = 0.0
         self._reconnects = reconnects
 
-    async def start(self) -> None:
-        """Make a consumer and ask for the first messages. Raises Unavailable."""
+    @property
+    def exhausted(self) -> bool:
+        """Return whether everything was taken that the log had when the newest message was sent."""
+        return not self._buffer and self._received == self.log_position
+
+    async def start(self, wanted: dict[str, Any]) -> None:
+        """Make a consumer of what is wanted and ask for the first messages. Raises Unavailable."""
         self._inbox = self._transport.new_inbox()
-        config = {
+        config = wanted | {
             "ack_policy": "none",
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": self._received + 1,
             "mem_storage": True,
             "num_replicas": 1,
             "inactive_threshold": INACTIVE_S * 10**9,
