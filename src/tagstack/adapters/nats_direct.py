@@ -7,7 +7,6 @@ next ones under a filter.
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import msgspec
@@ -24,6 +23,8 @@ SUBJECTS_MAX = 1_024  # what the server answers to one `multi_last`
 
 _SINGLE, _BATCH = "s", "b"  # a single answer has no end marker
 _END_OF_BATCH, _NOT_FOUND, _TOO_MANY = "204", "404", "413"
+
+_encode = msgspec.json.Encoder().encode
 
 
 class TooManySubjects(Exception):
@@ -103,7 +104,7 @@ class DirectGet:
         messages: list[StoredMessage] = []
         self._reading[token] = (messages, ended)
         try:
-            await self._nc.publish(self._subject, json.dumps(request).encode(), reply=f"{self._inbox}.{token}")
+            await self._nc.publish(self._subject, _encode(request), reply=f"{self._inbox}.{token}")
             async with asyncio.timeout(READ_TIMEOUT_S):
                 end = await ended
         except TimeoutError:
