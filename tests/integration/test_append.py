@@ -34,6 +34,7 @@ API = ImageStreamName("prod", "api")
 TAGS = 5_000
 
 
+@pytest.mark.usefixtures("nobody_owns")
 def test_eight_clients_and_two_workers_lose_no_update(nats_url: str) -> None:
     """Pushes to the same tags through two workers at once: each is an event, and every tag's chain is unbroken.
 
@@ -65,6 +66,7 @@ def test_eight_clients_and_two_workers_lose_no_update(nats_url: str) -> None:
     run(scenario)
 
 
+@pytest.mark.usefixtures("nobody_owns")
 def test_only_one_of_two_that_expect_the_same_head_wins(nats_url: str) -> None:
     """`expectedImage` is judged by the last word, also when both workers believe the old one."""
 
