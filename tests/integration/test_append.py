@@ -277,7 +277,7 @@ def test_events_of_one_command_are_stored_as_a_whole_or_not_at_all(nats_url: str
             command = request(image_stream_of(range(4)), "whole")
             for sent in range(5):
                 cut = Cut(client)
-                cut.messages_max = sent
+                cut.messages_max = 1 + sent  # the first one asks for the state
                 dying = CommandHandler(await NatsLog(client, cut).start(), Surroundings(now, lambda: "u", Grants()))
                 with pytest.raises(Unavailable):
                     await dying.handle(command)

@@ -106,9 +106,10 @@ class NatsLog:
 
     def __init__(self, nc: Client, transport: Transport | None = None, *, grouped: bool = False) -> None:
         self._nc = nc
-        appender = Appender(transport or PlainTransport(nc))
+        transport = transport or PlainTransport(nc)
+        appender = Appender(transport)
         self._appender = GroupCommit(appender) if grouped else appender
-        self._direct = DirectGet(nc)
+        self._direct = DirectGet(nc, transport=transport)
 
     async def start(self) -> NatsLog:
         """Subscribe to the inboxes of acks and reads."""
