@@ -52,6 +52,7 @@ class Metrics:
         self._results: dict[str, Counter] = {}  # looking one up by its label takes longer than counting
         self.seconds = Histogram("tagstack_command_seconds", "From arrival to the stored answer", registry=registry)
         self.in_flight = Gauge("tagstack_commands_in_flight", "Commands being carried out", registry=registry)
+        self.handed_on = Gauge("tagstack_commands_handed_on", "Commands left to the owning worker", registry=registry)
         self.followed = Gauge("tagstack_followers_moved", "Moves of tags that follow another", registry=registry)
         self.not_followed = Gauge("tagstack_followers_refused", "Such moves that a rule forbids", registry=registry)
         self.dead = Gauge("tagstack_queue_dead_letters", "Dead letters this worker has written", registry=registry)
@@ -77,6 +78,7 @@ class CommandsPart:
         self._transports: list[Transport] = []
         self.queue = QueueIntake(self.handle)
         self._metrics.in_flight.set_function(lambda: self._handler.in_flight if self._handler else 0)
+        self._metrics.handed_on.set_function(lambda: self._intake.handed_on if self._intake else 0)
         self._metrics.dead.set_function(lambda: self.queue.dead_letters)
 
     async def start(self, nc: Client) -> None:
