@@ -59,7 +59,7 @@ async def _status(client: ServiceClient, form: str, *, check: bool) -> int:
     dead = (int(streams[DEAD_STREAM]["messages"]), int(state.get("deadLetters", 0)))
     log = int(streams[EVENTS_STREAM]["last_seq"])
     found: State = {"log": {"position": log}, "readModels": _read_models(state, log), "deadLetters": sum(dead)}
-    found |= {name: state[name] for name in IN_WORK if state.get(name)}
+    found |= {name: state[name] for name in IN_WORK if state.get(name) not in (None, "")}
     complaints = state.get("complaints") or []
     if check:
         found["complaints"] = complaints
@@ -107,11 +107,11 @@ def _tell(found: State, streams: dict[str, State], dead: tuple[int, int]) -> Non
 
 def _order(found: State) -> str:
     """Return how much of the read models is not sorted, and what is being done about it."""
-    told = f"{found['unsorted']} events since tables were last sorted"
+    told = f"unsorted events {found['unsorted']}"
     if compacting := found.get("compacting"):
         return f"{told}; a copy is being sorted, at position {compacting['position']} of {compacting['log']}"
     if waits := found.get("compactionWaits"):
-        return f"{told}; they stay unsorted, and lookups slower: {waits}"
+        return f"{told}; they stay so, and lookups slower: {waits}"
     return told
 
 
