@@ -123,6 +123,7 @@ async def measure(place: Stage, events: int) -> None:
         began, busy = time.perf_counter(), busy_s(pid)
         await place.nc.request(CONTROL, request, timeout=30)
         await stream.run(done)
+        await projector.caught_up()
         took, busy = time.perf_counter() - began, busy_s(pid) - busy
         quiet = quiet or busy / took
         late = sorted(stream.late_ms)

@@ -71,27 +71,20 @@ class ReadModelFiles:
         return ReadModelFile(self.folder / BUILDING, self._models, self._built())
 
     def copy(self, whole: int, events: int, stopping: Callable[[], bool]) -> ReadModelFile:
-        """Return a copy of a finished file, whose descriptor is `whole`, beside it, to be sorted.
+        """Return a copy of a finished file beside it, to be sorted. Closes that file's descriptor, `whole`.
 
         Takes long, in any thread. Raises OutOfRoom where sorting so many events needs more, Unavailable for a stop.
         """
         path = self.folder / BUILDING
         _remove(path)
-        needed = os.fstat(whole).st_size + events * SORTING_BYTES_PER_EVENT + SPARE_BYTES
-        free = shutil.disk_usage(self.folder).free
-        if free < needed:
-            raise OutOfRoom(f"it needs {needed >> 20} MB of disk, and {self.folder} has {free >> 20} MB")
         try:
-            target = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-            try:
-                copied = copy_file(whole, target, stopping)
-            finally:
-                os.close(target)
-        except OSError as error:
-            raise OutOfRoom(f"{path} can't be written: {error}") from error
-        if not copied:
-            raise Unavailable("it was stopped")
-        return ReadModelFile(path, self._models, self._built())
+            self._copy(whole, path, events, stopping)
+            return ReadModelFile(path, self._models, self._built())
+        except BaseException:
+            _remove(path)
+            raise
+        finally:
+            os.close(whole)
 
     def finish(self, building: ReadModelFile, old: ReadModelFile | None) -> ReadModelFile:
         """Close both files, put the one that was built in the other's place, and return it."""
@@ -120,6 +113,22 @@ class ReadModelFiles:
     def close(self) -> None:
         """Let another process have the files."""
         os.close(self._lock)
+
+    def _copy(self, whole: int, path: Path, events: int, stopping: Callable[[], bool]) -> None:
+        needed = os.fstat(whole).st_size + events * SORTING_BYTES_PER_EVENT + SPARE_BYTES
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OutOfRoom(f"it needs {needed >> 20} MB of disk, and {self.folder} has {free >> 20} MB")
+        try:
+            target = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                copied = copy_file(whole, target, stopping)
+            finally:
+                os.close(target)
+        except OSError as error:
+            raise OutOfRoom(f"{path} can't be written: {error}") from error
+        if not copied:
+            raise Unavailable("it was stopped")
 
     def _built(self) -> FileOptions:
         return msgspec.structs.replace(self._options, building=True, memory_mb=self._options.memory_mb // 2)

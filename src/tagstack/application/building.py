@@ -91,10 +91,12 @@ class Builder(ABC, Generic[Models]):
     async def _compact(self, whole: int, events: int) -> None:
         """Sort a copy of the live file, and put it in its place; where that fails, it is given up and tried later."""
         self.compacting = True
+        self._compaction.begins()
         try:
             await self._build(
                 lambda: asyncio.to_thread(self._files.copy, whole, events, self._gives_way), self._gives_way
             )
+            self._compaction.ended()
         except TagstackError as error:
             self._compaction.gave_up(str(error))
         finally:

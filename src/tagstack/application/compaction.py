@@ -1,14 +1,19 @@
-"""When the tables of the live file are sorted anew: once enough events lie behind the sorted ones."""
+"""When the tables of the live file are sorted anew: once enough events lie behind the sorted ones.
+
+Each time all of them are sorted. Two shares keep that from becoming too much: one of the events, so that the
+work in all grows little faster than the log, and one of the time, so that a busy machine has most of it left.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from tagstack.application.read_models import ReadModels
 
-# of the sorted events: while their number doubles, all of them are sorted at the most 35 times
-UNSORTED_SHARE = 0.02
+UNSORTED_SHARE = 0.02  # of the sorted events: at the most 35 compactions until there are twice as many
+TIME_SHARE = 0.1  # that compactions may take
 
 _log = logging.getLogger(__name__)
 
@@ -21,23 +26,34 @@ def unsorted(models: ReadModels) -> int:
 class Compaction:
     """Decides when to begin one. `waits` tells why the last one was given up, until there is no need any more."""
 
-    def __init__(self, unsorted_events_max: int, retry_interval_s: float) -> None:
+    def __init__(
+        self, unsorted_events_max: int, retry_interval_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._unsorted_max, self._retry_interval_s = unsorted_events_max, retry_interval_s
-        self._not_before = float("-inf")
+        self._clock = clock
+        self._began_at, self._not_before = 0.0, float("-inf")
         self.waits = ""
 
     def due(self, models: ReadModels) -> bool:
         """Return whether one is to begin now."""
-        if not self._unsorted_max or unsorted(models) < max(
-            self._unsorted_max, models.sorted_position * UNSORTED_SHARE
-        ):
+        bound = max(self._unsorted_max, models.sorted_position * UNSORTED_SHARE)
+        if not self._unsorted_max or unsorted(models) < bound:
             self.waits = ""
             return False
-        return time.monotonic() >= self._not_before
+        return self._clock() >= self._not_before
+
+    def begins(self) -> None:
+        """Take notice that one begins."""
+        self._began_at = self._clock()
+
+    def ended(self) -> None:
+        """Take notice that it ended well."""
+        now = self._clock()
+        self._not_before = now + (now - self._began_at) * (1 / TIME_SHARE - 1)
 
     def gave_up(self, why: str) -> None:
-        """Take notice that one failed; the log is told the first time."""
+        """Take notice that it failed; the log is told the first time."""
         if not self.waits:
             _log.warning("tables stay unsorted, so lookups are slower, until a compaction succeeds: %s", why)
         self.waits = why
-        self._not_before = time.monotonic() + self._retry_interval_s
+        self._not_before = self._clock() + self._retry_interval_s

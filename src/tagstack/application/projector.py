@@ -150,8 +150,8 @@ class Projector(Builder[Models]):
                 await self._follow(live, lambda: self._switching, published=True)
             except (OtherLog, Damaged) as error:
                 _log.error("%s; the read models are built anew from the log", error)
-                await self._in_thread(self._give_up, live, isinstance(error, Damaged))
                 self._live = None
+                await self._in_thread(self._give_up, live, isinstance(error, Damaged))
                 self.rebuild()
                 return
             except Unavailable as error:

@@ -29,7 +29,7 @@ class ProjectorOptions(msgspec.Struct, frozen=True):
     batch: int = 20_000
     memory_mb: int = 1_024
     shutdown_timeout_s: float = 10.0
-    unsorted_events_max: int = 1_000_000
+    unsorted_events_max: int = 200_000
     compaction_retry_interval_s: float = 60.0
 
 
@@ -184,7 +184,7 @@ class Files(Protocol[Models]):
         ...
 
     def copy(self, whole: int, events: int, stopping: Callable[[], bool]) -> Models:
-        """Return a copy of a finished file, whose descriptor is `whole`, beside it, to be sorted.
+        """Return a copy of a finished file beside it, to be sorted. Closes that file's descriptor, `whole`.
 
         Takes long, in any thread. Raises OutOfRoom where sorting so many events needs more, Unavailable for a stop.
         """

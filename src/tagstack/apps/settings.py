@@ -45,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     image_streams_max: int = 10_000  # states a command worker keeps in memory
     batch_events_max: int = 20_000  # events per transaction of the projector
     projector_memory_mb: int = 1_024
-    unsorted_events_max: int = 1_000_000  # since the tables were sorted; over it a compaction sorts them; 0: never
+    unsorted_events_max: int = 200_000  # since the tables were sorted; over it a compaction sorts them; 0: never
     snapshot_interval_ms: int = 250
     snapshots_max: int = 3  # kept on disk
     sql_timeout_s: float = 10.0
