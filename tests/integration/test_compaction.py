@@ -22,10 +22,12 @@ from tagstack.adapters.nats_server import die_with_parent
 from tagstack.adapters.nats_transport import PlainTransport
 from tagstack.application.projector import Projector
 from tagstack.application.read_models import Observer, ProjectorOptions
+from tagstack.apps import verify
 from tests.integration import test_projector
 from tests.integration.reading import in_a_loop, query
 from tests.integration.test_projector import EVENTS, ask, client, position, publish, snapshot, until
 from tests.integration.test_sorting import endless
+from tests.logs import do_everything, shown, worker
 
 UNSORTED_MAX = 20
 # a projector that sorts however few rows there are, in a process of its own: HOME, URL, folder of projections
@@ -114,6 +116,23 @@ async def test_what_came_unsorted_is_sorted_by_itself(nats_url: str, tmp_path: P
             assert answers(tmp_path) == before
             assert not running.compacting
         assert len(list((tmp_path / "read-models").glob("*.duckdb"))) == 1
+
+
+@in_a_loop
+async def test_every_kind_of_event_is_as_the_log_says_after_a_compaction(nats_url: str, tmp_path: Path) -> None:
+    """What was sorted and what came after it equal Python's fold of the same log, in every relation.
+
+    Seen to fail when `sort_table` leaves out the first row.
+    """
+    async with worker(nats_url) as nc:
+        await do_everything(nc)
+        async with projector(nc, tmp_path, unsorted_events_max=1) as running:
+            await until(lambda: running.position > 0 and running.unsorted == 0 and not running.compacting)
+            await do_everything(nc, "test")
+            await shown(nc, snapshot(tmp_path))
+            verifier = verify.Verifier()
+            await verifier.log(nc, snapshot(tmp_path))
+            assert verifier.report().complaints == []
 
 
 @in_a_loop
