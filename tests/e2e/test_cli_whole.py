@@ -118,14 +118,16 @@ def test_sql_errors_point_into_the_statement(up: Up) -> None:
 
 
 def test_status_and_rebuild(up: Up) -> None:
-    """`status` tells positions, lag and dead letters; a rebuild ends at the log's position."""
+    """`status` tells positions, lag, dead letters and what is unsorted; a rebuild ends at the position, sorted."""
     found = up.json("status")
     assert found["log"]["position"] > 0 and found["deadLetters"] == 0
     assert {"name", "position", "lag"} == set(found["readModels"][0])
     told = up.run("status", "--check")
     assert told.returncode == 0 and "TAGSTACK_EVENTS" in told.stdout
+    assert f"unsorted events {found['unsorted']}\n" in told.stdout and 0 < found["unsorted"] <= found["log"]["position"]
     assert up.run("rebuild").stdout == f"rebuilt at position {found['log']['position']}\n"
-    assert {model["lag"] for model in up.json("status")["readModels"]} == {0}
+    after = up.json("status")
+    assert ({model["lag"] for model in after["readModels"]}, after["unsorted"]) == ({0}, 0)
 
 
 def test_images_are_listed(up: Up) -> None:

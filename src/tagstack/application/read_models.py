@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -17,6 +17,20 @@ class LogMessage(NamedTuple):
     subject: str
     body: bytes
     identity: str = ""
+
+
+class ProjectorOptions(msgspec.Struct, frozen=True):
+    """The bounds of a projector. `batch` is what a file may lag when it takes over from another.
+
+    When more than `unsorted_events_max` events came since the tables were sorted, they are sorted again; 0: never.
+    """
+
+    snapshot_interval_s: float = 0.25
+    batch: int = 20_000
+    memory_mb: int = 1_024
+    shutdown_timeout_s: float = 10.0
+    unsorted_events_max: int = 200_000
+    compaction_retry_interval_s: float = 60.0
 
 
 class DeadLetter(NamedTuple):
@@ -57,6 +71,10 @@ class Complaint(msgspec.Struct, frozen=True, rename="camel"):
 
 class Damaged(TagstackError):
     """A file can't be read as what it was written to be."""
+
+
+class OtherLog(TagstackError):
+    """What the read models hold is not the beginning of the log."""
 
 
 class OutOfRoom(Unavailable):
@@ -108,6 +126,7 @@ class ReadModels(Protocol):
     """Read models in one file; used by one thread at a time."""
 
     checkpoint: Checkpoint
+    sorted_position: int  # what was reached when rows were last put in order
     dead_letters: int
 
     def fold(self, messages: Sequence[LogMessage], log: str) -> int:
@@ -123,7 +142,10 @@ class ReadModels(Protocol):
         ...
 
     def sort(self) -> None:
-        """Put rows in the order that makes lookups fast, unless that was done; it may take minutes. Raises Damaged."""
+        """Put rows in the order that makes lookups fast, unless that was tried; it may take minutes.
+
+        What an interruption or a lack of room leaves as it was is not tried again. Raises OutOfRoom, Damaged.
+        """
         ...
 
     def sorting(self) -> tuple[str, float]:
@@ -161,6 +183,13 @@ class Files(Protocol[Models]):
         """Return an empty file beside the finished one; what was left of an earlier one is gone."""
         ...
 
+    def copy(self, whole: int, events: int, stopping: Callable[[], bool]) -> Models:
+        """Return a copy of a finished file beside it, to be sorted. Closes that file's descriptor, `whole`.
+
+        Takes long, in any thread. Raises OutOfRoom where sorting so many events needs more, Unavailable for a stop.
+        """
+        ...
+
     def finish(self, building: Models, old: Models | None) -> Models:
         """Close both files, put the one that was built in the other's place, and return it."""
         ...
@@ -190,6 +219,10 @@ class Snapshots(Protocol[_Shown]):
 
     def withhold(self, models: _Shown) -> None:
         """Keep the last snapshot, and the files in bounds meanwhile."""
+        ...
+
+    def whole(self, models: _Shown) -> int | None:
+        """Return a descriptor, to be closed, of a copy of the file that never changes; None where there is none yet."""
         ...
 
     def release(self) -> None:

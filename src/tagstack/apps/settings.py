@@ -13,6 +13,7 @@ from tagstack.adapters.snapshot_file import NAME as SNAPSHOT_NAME
 
 PREFIX = "TAGSTACK_"
 SYNC_ALWAYS = "always"
+_MAY_BE_0 = frozenset({"nats_port", "http_port", "unsorted_events_max"})
 CLIENT_VARIABLES = frozenset({"TAGSTACK_SERVER", "TAGSTACK_ACTOR", "TAGSTACK_NAMESPACE", "TAGSTACK_OUTPUT"})
 
 
@@ -44,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     image_streams_max: int = 10_000  # states a command worker keeps in memory
     batch_events_max: int = 20_000  # events per transaction of the projector
     projector_memory_mb: int = 1_024
+    unsorted_events_max: int = 200_000  # since the tables were sorted; over it a compaction sorts them; 0: never
     snapshot_interval_ms: int = 250
     snapshots_max: int = 3  # kept on disk
     sql_timeout_s: float = 10.0
@@ -112,8 +114,9 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 def _check_bounds(settings: Settings) -> None:
     for name in Settings.__struct_fields__:
         value = getattr(settings, name)
-        if isinstance(value, int | float) and value < (0 if name.endswith("_port") else 1):
-            raise SettingsError(f"{name} must be at least {0 if name.endswith('_port') else 1}, got {value}")
+        least = 0 if name in _MAY_BE_0 else 1
+        if isinstance(value, int | float) and value < least:
+            raise SettingsError(f"{name} must be at least {least}, got {value}")
     for name in ("nats_port", "http_port"):
         port = getattr(settings, name)
         if port is not None and port > 65_535:
