@@ -87,6 +87,7 @@ class Projector(Builder[Models]):
         finally:
             await self._in_thread(self._close)
             self._thread.shutdown()
+            self._aside.shutdown(wait=False)
 
     @property
     def position(self) -> int:
