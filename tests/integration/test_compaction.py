@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nats.aio.client import Client
+from nats.errors import NoRespondersError
 
 from tagstack.adapters.duckdb_files import ReadModelFiles
 from tagstack.adapters.duckdb_opening import FileOptions
@@ -27,12 +28,13 @@ from tagstack.application.read_models import Observer, ProjectorOptions
 from tagstack.apps import verify
 from tests.integration import test_projector
 from tests.integration.reading import in_a_loop, query, reading
-from tests.integration.test_projector import EVENTS, ask, client, position, publish, snapshot, until
+from tests.integration.test_projector import EVENTS, WAIT_S, ask, client, position, publish, snapshot, until
 from tests.integration.test_sorting import endless
 from tests.logs import do_everything, shown, worker
 
 UNSORTED_MAX = 20
 EVENTS_MEANWHILE = 2_000
+SORTED_ROWS = FileOptions().sorted_rows_min
 # a projector that sorts however few rows there are, in a process of its own: HOME, URL, folder of projections
 WORKER = """
 import asyncio, sys
@@ -103,6 +105,20 @@ def kill_while_sorting(*arguments: str) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"sorts\n"
         process.kill()
+
+
+def start_worker(settings: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a real projector with these settings."""
+    command = [sys.executable, "-m", "tagstack", "worker", "projector"]
+    return subprocess.Popen(command, env=os.environ | settings, preexec_fn=die_with_parent)
+
+
+async def sorts(nc: Client) -> bool:
+    """Return whether the projector sorts the table that never ends."""
+    try:
+        return ((await ask(nc))["compacting"] or {}).get("sorting") == "slow"
+    except NoRespondersError:
+        return False
 
 
 @in_a_loop
@@ -219,6 +235,27 @@ async def test_a_compaction_gives_way_to_a_rebuild(nats_url: str, tmp_path: Path
             running.rebuild()
             await until(lambda: (running.state()["rebuilding"] or {}).get("sorting") == "slow")
             assert running.state()["compacting"] is None
+
+
+@in_a_loop
+async def test_a_worker_that_is_to_stop_while_it_sorts_ends_in_order(nats_url: str, tmp_path: Path) -> None:
+    """SIGTERM ends a real worker amid a compaction, long before it would have to be killed.
+
+    Seen to fail when a stop does not interrupt the sorting.
+    """
+    own, home = endless(tmp_path), tmp_path / "home"
+    (own / "slow" / "apply.sql").write_text(f"INSERT INTO slow SELECT i FROM batch, range({SORTED_ROWS}) r(i);")
+    settings = {"NATS": nats_url, "HOME": home, "PROJECTIONS": own, "UNSORTED_EVENTS_MAX": 1, "HTTP_PORT": 0}
+    async with client(nats_url) as nc:
+        await publish(nc, 1, 1)
+        process = start_worker({f"TAGSTACK_{name}": str(value) for name, value in settings.items()})
+        async with asyncio.timeout(WAIT_S):
+            while not await sorts(nc):  # noqa: ASYNC110 what is waited for happens in another process
+                await asyncio.sleep(0.05)
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, WAIT_S) == 0
+    assert [path.name for path in (home / "read-models").glob("building*")] == []
+    assert position(home) == 1
 
 
 @in_a_loop
