@@ -201,7 +201,7 @@ def test_answers_left_half_way_harm_nobody(up: Up) -> None:
 
     async def leaving() -> list[list[Any]]:
         async with ServiceClient(up.endpoints["nats"], "alice") as client:
-            for _ in range(30):
+            for _ in range(12):
                 async with SqlAnswer(client, Question("SELECT * FROM range(500000)")) as answer:
                     await anext(answer.rows())
             async with SqlAnswer(client, Question("SELECT 42")) as answer:
