@@ -30,6 +30,7 @@ def test_options_win_over_variables() -> None:
         ("TAGSTACK_NO_SUCH", "1", "TAGSTACK_NO_SUCH: there is no such setting"),
         ("TAGSTACK_REPLICAS", "three", "TAGSTACK_REPLICAS"),
         ("TAGSTACK_REPLICAS", "0", "replicas must be at least 1, got 0"),
+        ("TAGSTACK_UNSORTED_EVENTS_MAX", "-1", "unsorted_events_max must be at least 0, got -1"),
         ("TAGSTACK_NATS_PORT", "70000", "nats_port must be at most 65535, got 70000"),
     ],
 )
@@ -37,6 +38,11 @@ def test_a_wrong_variable_is_told_by_name_and_value(variable: str, value: str, t
     """Nothing is ignored in silence: an unknown name, a wrong type, a value out of bounds."""
     with pytest.raises(SettingsError, match=told):
         read_settings({variable: value})
+
+
+def test_a_setting_that_can_be_turned_off_takes_zero() -> None:
+    """Where 0 means never, it is no mistake."""
+    assert read_settings({"TAGSTACK_UNSORTED_EVENTS_MAX": "0"}).unsorted_events_max == 0
 
 
 def test_client_variables_are_not_ours() -> None:
