@@ -87,6 +87,25 @@ def test_a_command_sees_its_own_effects(up: Up) -> None:
     assert len(up.json("history", "own/app")) == 3
 
 
+def test_an_image_is_found_by_a_unique_prefix_of_its_digest(up: Up) -> None:
+    """With and without the algorithm, from 12 digits on; an ambiguous one names the candidates, none is not found.
+
+    Seen to fail when `get._image` asks for the name only, when it takes the first of several, and for any length.
+    """
+    one, other = (f"sha256:{'c' * 12}{end * 52}" for end in "12")
+    for number, image in enumerate((one, other)):
+        assert push(up, f"prefix/app:v{number}", image).returncode == 0
+    for prefix in (one[:20], one[7:20], one[7:], one):
+        assert up.run("get", "image", prefix, "-o", "name").stdout == f"image.image.openshift.io/{one}\n"
+    assert one in up.run("describe", "image", one[:20]).stdout
+    for prefix in ("c" * 12, f"sha256:{'c' * 12}"):
+        ambiguous = up.run("describe", "image", prefix)
+        assert ambiguous.returncode == 1 and f'the prefix "{prefix}": {one}, {other}' in ambiguous.stderr
+    for prefix in ("c" * 11, "d" * 12, "app"):
+        missing = up.run("get", "image", prefix)
+        assert missing.returncode == 1 and f'images.image.openshift.io "{prefix}" not found' in missing.stderr
+
+
 def test_as_of_without_a_namespace_shows_every_project(up: Up) -> None:
     """`as-of` has the columns of `current_tags`; a time before everything shows nothing."""
     rows = up.json("as-of", "now")
