@@ -20,6 +20,7 @@ from tagstack.adapters.cancelling import cancelled
 from tagstack.adapters.nats_reader import LogSource
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, settled
 from tagstack.adapters.nats_subjects import EVENTS
+from tagstack.adapters.nats_trace import continue_trace
 from tagstack.application.followers import Followers, Heard
 from tagstack.domain.errors import TagstackError, Unavailable, UnreadableEvent
 from tagstack.domain.nesting import UNREADABLE
@@ -185,6 +186,7 @@ class FollowerFeed:
         event = _read(position, msg.data)
         if event is None:
             return
+        continue_trace(msg.headers)
         try:
             await self._followers.hear(position, event)
         except UnreadableEvent as error:
