@@ -140,8 +140,8 @@ class ReadModelFile:
         self.connection.interrupt()
 
     def limit_memory(self, megabytes: int) -> None:
-        """Change the bound on memory."""
-        self.connection.execute(f"SET memory_limit = '{megabytes}MB'")
+        """Change the bound on memory. Raises OutOfRoom where more is in use that can't be let go."""
+        self._guarded(lambda: self.connection.execute(f"SET memory_limit = '{megabytes}MB'"))
 
     def close(self) -> None:
         """Close the file."""

@@ -18,6 +18,7 @@ from tagstack.adapters.cancelling import cancelled
 from tagstack.adapters.nats_reader import LogSource, header_of, numbers_of
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, settled
 from tagstack.adapters.nats_subjects import EVENTS
+from tagstack.adapters.nats_trace import TRACEPARENT, continue_trace
 from tagstack.adapters.nats_transport import Arrived, Transport, Unsubscribe
 from tagstack.application.followers import Followers, Heard
 from tagstack.domain.errors import TagstackError, Unavailable, UnreadableEvent
@@ -190,6 +191,7 @@ class FollowerFeed:
         event = _read(position, msg.data)
         if event is None:
             return
+        continue_trace({TRACEPARENT: header_of(msg, TRACEPARENT)})  # reading all headers of each would cost more
         try:
             await self._followers.hear(position, event)
         except UnreadableEvent as error:

@@ -87,6 +87,7 @@ class Projector(Builder[Models]):
         finally:
             await self._in_thread(self._close)
             self._thread.shutdown()
+            self._aside.shutdown(wait=False)
 
     @property
     def position(self) -> int:
@@ -167,7 +168,7 @@ class Projector(Builder[Models]):
             if live is not None:
                 last = live.checkpoint.position
                 await self._follow(building, lambda: building.checkpoint.position >= last, published=False)
-            if self._stopping:
+            if self._stopping or (self.compacting and self.rebuilding):
                 return
             await self._in_thread(self._snapshots.release)
             self._live = await self._in_thread(self._files.finish, building, live)

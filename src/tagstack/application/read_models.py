@@ -157,7 +157,7 @@ class ReadModels(Protocol):
         ...
 
     def limit_memory(self, megabytes: int) -> None:
-        """Change the bound on memory."""
+        """Change the bound on memory. Raises OutOfRoom where more is in use that can't be let go."""
         ...
 
     def close(self) -> None:
