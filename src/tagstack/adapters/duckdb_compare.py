@@ -21,7 +21,6 @@ ROWS_PER_INSERT_MAX = 20_000
 DIFFERENCES_MAX = 100  # per relation and side
 MEMORY_LIMIT = "1GB"
 OPEN_ATTEMPTS_MAX = 5
-INTEGER_BITS = 64  # of a signed number of Arrow
 
 
 class Comparison:
@@ -131,19 +130,7 @@ class Comparison:
         kinds = self._con.execute(f"DESCRIBE folded.{relation}").fetchall()
         names = [name for name, *_ in kinds if name in rows[0]]
         values = [f"try_cast({name} AS {kind}) AS {name}" for name, kind, *_ in kinds if name in rows[0]]
-        self._con.register("arriving", _table(rows))
+        self._con.register("arriving", pa.Table.from_pylist(rows))
         sql = f"INSERT INTO folded.{relation} ({', '.join(names)}) SELECT {', '.join(values)} FROM arriving"  # noqa: S608
         self._con.execute(sql)
         self._con.unregister("arriving")
-
-
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    """Return rows as a table; a number that no column takes is null there, as in SQL."""
-    try:
-        return pa.Table.from_pylist(rows)
-    except OverflowError:
-        return pa.Table.from_pylist([{name: _fitting(value) for name, value in row.items()} for row in rows])
-
-
-def _fitting(value: Any) -> Any:
-    return None if isinstance(value, int) and value.bit_length() >= INTEGER_BITS else value
