@@ -211,6 +211,17 @@ def test_answers_left_half_way_harm_nobody(up: Up) -> None:
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_json_that_is_nested_too_deeply_is_told(up: Up, form: str) -> None:
+    """A value that can't be read back is one line with a way out, no traceback.
+
+    Seen to fail when `SqlAnswer.rows` let json's RecursionError through.
+    """
+    done = up.run("sql", "SELECT (repeat('[', 100000) || repeat(']', 100000))::JSON", "-o", form)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "error: a JSON value is nested too deeply: select it as text, `::VARCHAR`" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
 def test_a_reader_that_goes_is_no_error(up: Up, form: str) -> None:
     """`tagstack sql ... | head` ends quietly as other programs do."""
     process = started(up, "sql", "SELECT * FROM range(500000)", "-o", form)

@@ -91,6 +91,10 @@ class ReadModelFile:
                 found += [Complaint(model.name, str(row[0]), " ".join(map(str, row[1:]))) for row in rows]
         return found[:COMPLAINTS_MAX]
 
+    def rehearse(self) -> None:
+        """Run all SQL of the read models on a batch without events. Raises BadProjection for SQL that does not run."""
+        self._transaction(self._rehearse)
+
     def names(self) -> list[str]:
         """Return the names of the read models."""
         return [model.name for model in self._models]
@@ -222,6 +226,12 @@ class ReadModelFile:
         self.connection.execute(
             "UPDATE checkpoint SET position = ?, log = ?, event_id = ?", [after.position, after.log, after.event_id]
         )
+
+    def _rehearse(self) -> None:
+        make_batch(self.connection, [])
+        for model in self._models:
+            self._run(model.name, "apply", model.apply)
+            self._run(model.name, "checks", model.checks)
 
     def _transaction(self, work: Callable[[], None]) -> None:
         self.connection.execute("BEGIN")
