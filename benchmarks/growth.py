@@ -1,7 +1,8 @@
 """Measures how figures grow with the log: `python benchmarks/growth.py [EVENTS...]`, 10k to 10M by default.
 
-A tag for every ten events, ten tags in an image stream. One log that becomes longer; workers are started
-anew at each length. Prints a table, writes the figures to benchmarks/growth.json and docs/growth.svg.
+A tag for every ten events, ten tags in an image stream. One log that becomes longer, while a command
+worker hears of it; workers are started anew at each length. Prints a table, writes the figures to
+benchmarks/growth.json and docs/growth.svg.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import duckdb
 import uvloop
 from growth_plot import Panel, draw
 
+from tagstack.adapters.nats_followers import CONSUMER
 from tagstack.adapters.nats_log import NatsLog
-from tagstack.adapters.nats_streams import EVENTS_STREAM, log_position, stream_info
+from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, log_position, stream_info
 from tagstack.bench.filling import fill
 from tagstack.bench.history import EVENTS_PER_TAG, History, Place
 from tagstack.bench.load import Sender, Sent
@@ -37,6 +39,7 @@ TIMES = 5
 PER_S, STEADY_S = 500.0, 2.0
 FOLLOW_PER_S, FOLLOW_S = 1_000.0, 5.0
 COLD, WARM = 200, 500
+FOLLOWED_TIMEOUT_S = 3_600.0
 QUERIES = {
     "as of, one namespace, ms": "FROM tags_as_of(getvariable('half')) WHERE namespace = 'project-3'",
     "as of, everything, ms": "SELECT count(*), max(since) FROM tags_as_of(getvariable('half'))",
@@ -72,7 +75,10 @@ class Growth:
         """Return every figure with a log of so many events."""
         self._stage.stop_worker("projector")
         missing = events - await log_position(self._stage.nc)
+        await self._stage.start_worker("commands")
         await fill(self._stage, self._history.take(missing, events // EVENTS_PER_TAG))
+        await self._followed()
+        self._stage.stop_worker("commands")
         built = await self._projector.build()
         self._stage.stop_worker("projector")
         found: Figures = {"projector, events/s": built.rate}
@@ -87,6 +93,12 @@ class Growth:
         found |= await self._bytes()
         self._stage.stop_worker("commands")
         return found
+
+    async def _followed(self) -> None:
+        """Wait until the followers' feed has heard of everything, as it has where commands write the log."""
+        async with asyncio.timeout(FOLLOWED_TIMEOUT_S):
+            while (await jetstream(self._stage.nc, f"CONSUMER.INFO.{EVENTS_STREAM}.{CONSUMER}"))["num_pending"]:  # noqa: ASYNC110 nobody tells
+                await asyncio.sleep(1)
 
     async def _commands(self) -> Figures:
         """Start a command worker that knows nothing yet, and push."""

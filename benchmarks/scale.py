@@ -44,7 +44,7 @@ async def one_worker(place: Stage) -> AsyncIterator[tuple[Stage, list[int]]]:
 
 @asynccontextmanager
 async def two_workers() -> AsyncIterator[tuple[Stage, list[int]]]:
-    """One server, two command workers that share the commands, nobody owning an image stream."""
+    """One server, two command workers that share the commands."""
     async with one_worker(Stage()) as (place, processes):
         second = Stage()
         second.server = place.server

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tagstack.adapters import nats_owners
 from tagstack.adapters.nats_server import NatsServer
 
 
@@ -22,3 +23,9 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
 def nats_url(nats_server: NatsServer) -> str:
     """The URL of the test's own nats-server."""
     return nats_server.url
+
+
+@pytest.fixture
+def nobody_owns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of this process carry out what reaches them, whoever owns it, so that they get in each other's way."""
+    monkeypatch.setattr(nats_owners, "HANDED_BYTES_MAX", -1)

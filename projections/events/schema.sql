@@ -21,11 +21,12 @@ CREATE TABLE events (
 
 -- grain: one row; moves in the same transaction as every read model
 CREATE TABLE checkpoint (
-    position UBIGINT NOT NULL,
-    log      VARCHAR NOT NULL,
-    event_id VARCHAR NOT NULL
+    position        UBIGINT NOT NULL,
+    log             VARCHAR NOT NULL,
+    event_id        VARCHAR NOT NULL,
+    sorted_position UBIGINT NOT NULL
 );
-INSERT INTO checkpoint VALUES (0, '', '');
+INSERT INTO checkpoint VALUES (0, '', '', 0);
 
 -- grain: one row per message of the log that could not be read as an event
 CREATE TABLE dead_letters (

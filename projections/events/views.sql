@@ -21,6 +21,7 @@ COMMENT ON TABLE dead_letters IS 'Messages of the log that could not be read; th
 COMMENT ON COLUMN checkpoint.position IS 'Position of the last event that was read';
 COMMENT ON COLUMN checkpoint.log IS 'When the log was created: which log it is';
 COMMENT ON COLUMN checkpoint.event_id IS 'Identity of the event at the position';
+COMMENT ON COLUMN checkpoint.sorted_position IS 'Position that was reached when the big tables of this file were last sorted; 0: never';
 COMMENT ON COLUMN dead_letters.position IS 'Position of the message in the log';
 COMMENT ON COLUMN dead_letters.subject IS 'Subject it was stored under';
 COMMENT ON COLUMN dead_letters.payload IS 'What it says; bytes that are no text as \xNN';

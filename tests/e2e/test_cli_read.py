@@ -43,6 +43,22 @@ def test_a_list_names_what_can_not_be_read(service: Service, push: Push, tagstac
         assert found.code == 1
 
 
+def test_what_can_not_be_read_is_told_by_its_position(
+    service: Service, push: Push, tagstack: Cli, namespace: str
+) -> None:
+    """Asked for by name, or sent a command, the service is not out of reach (3): it says what is wrong (1), at once.
+
+    Seen to fail when UnreadableEvent is no Refused.
+    """
+    push("app:latest", A)
+    ack = service.call(service.nc.jetstream().publish(f"tagstack.events.{namespace}.app.stream", b"no event"))
+    verbs = ("get is app", "get istag app:latest", "history app:latest", "tag app:latest app:v1")
+    for verb in verbs:
+        found = tagstack(*verb.split())
+        assert found.err.startswith(f"error: the event at position {ack.seq} can't be read: ")
+        assert (found.err.count("\n"), found.code) == (1, 1)
+
+
 def test_get_prints_openshifts_object(push: Push, tagstack: Cli) -> None:
     """`-o yaml` of an image stream has status.tags[].items[], newest first."""
     push("app:latest", A)

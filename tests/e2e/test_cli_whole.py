@@ -87,6 +87,25 @@ def test_a_command_sees_its_own_effects(up: Up) -> None:
     assert len(up.json("history", "own/app")) == 3
 
 
+def test_an_image_is_found_by_a_unique_prefix_of_its_digest(up: Up) -> None:
+    """With and without the algorithm, from 12 digits on; an ambiguous one names the candidates, none is not found.
+
+    Seen to fail when `get._image` asks for the name only, when it takes the first of several, and for any length.
+    """
+    one, other = (f"sha256:{'c' * 12}{end * 52}" for end in "12")
+    for number, image in enumerate((one, other)):
+        assert push(up, f"prefix/app:v{number}", image).returncode == 0
+    for prefix in (one[:20], one[7:20], one[7:], one):
+        assert up.run("get", "image", prefix, "-o", "name").stdout == f"image.image.openshift.io/{one}\n"
+    assert one in up.run("describe", "image", one[:20]).stdout
+    for prefix in ("c" * 12, f"sha256:{'c' * 12}"):
+        ambiguous = up.run("describe", "image", prefix)
+        assert ambiguous.returncode == 1 and f'the prefix "{prefix}": {one}, {other}' in ambiguous.stderr
+    for prefix in ("c" * 11, "d" * 12, "app"):
+        missing = up.run("get", "image", prefix)
+        assert missing.returncode == 1 and f'images.image.openshift.io "{prefix}" not found' in missing.stderr
+
+
 def test_as_of_without_a_namespace_shows_every_project(up: Up) -> None:
     """`as-of` has the columns of `current_tags`; a time before everything shows nothing."""
     rows = up.json("as-of", "now")
@@ -118,19 +137,22 @@ def test_sql_errors_point_into_the_statement(up: Up) -> None:
 
 
 def test_status_and_rebuild(up: Up) -> None:
-    """`status` tells positions, lag and dead letters; a rebuild ends at the log's position."""
+    """`status` tells positions, lag, dead letters and what is unsorted; a rebuild ends at the position, sorted."""
     found = up.json("status")
     assert found["log"]["position"] > 0 and found["deadLetters"] == 0
     assert {"name", "position", "lag"} == set(found["readModels"][0])
     told = up.run("status", "--check")
     assert told.returncode == 0 and "TAGSTACK_EVENTS" in told.stdout
+    assert f"unsorted events {found['log']['position']}\n" in told.stdout
     assert up.run("rebuild").stdout == f"rebuilt at position {found['log']['position']}\n"
-    assert {model["lag"] for model in up.json("status")["readModels"]} == {0}
+    after = up.json("status")
+    assert {model["lag"] for model in after["readModels"]} == {0}
+    assert "unsorted events 0\n" in up.run("status").stdout
 
 
 def test_images_are_listed(up: Up) -> None:
     """`get image` lists every image; one is found by its name."""
-    assert {image["metadata"]["name"] for image in up.json("get", "image")["items"]} == {A, B}
+    assert {image["metadata"]["name"] for image in up.json("get", "image")["items"]} >= {A, B}
 
 
 def test_watch_prints_changes_and_ends_with_ctrl_c(up: Up) -> None:
@@ -179,7 +201,7 @@ def test_answers_left_half_way_harm_nobody(up: Up) -> None:
 
     async def leaving() -> list[list[Any]]:
         async with ServiceClient(up.endpoints["nats"], "alice") as client:
-            for _ in range(30):
+            for _ in range(12):
                 async with SqlAnswer(client, Question("SELECT * FROM range(500000)")) as answer:
                     await anext(answer.rows())
             async with SqlAnswer(client, Question("SELECT 42")) as answer:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from tagstack.adapters import nats_direct, nats_followers
+from tagstack.adapters import nats_direct, nats_followers, nats_reader
 from tagstack.adapters.nats_followers import CONSUMER
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream
+from tagstack.apps import commands
 from tests.examples_nats import Json, ask, client_of, digest, log_of, mapping, run, until, worker
 from tests.faults.proxy import CHUNK_BYTES, Proxy, proxy_before
 
@@ -42,7 +43,9 @@ class CuttingProxy(Proxy):
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: Any) -> None:
     """Wait less for what will never come, in the same order; and learn in several steps."""
-    monkeypatch.setattr(nats_followers, "LEARN_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(nats_followers, "LEARN_WAIT_S", 0.2)
+    monkeypatch.setattr(nats_reader, "HEARTBEAT_S", 0.2)
+    monkeypatch.setattr(commands, "LEARNED_MESSAGES_MAX", 3)
     monkeypatch.setattr(nats_direct, "READ_TIMEOUT_S", 1.0)
     monkeypatch.setattr(nats_followers, "PULL_EXPIRES_S", 1.0)
     monkeypatch.setattr(nats_followers, "BATCH_MESSAGES_MAX", 3)
@@ -91,7 +94,7 @@ async def both_followed(client: Client) -> bool:
 Fault = Callable[[CuttingProxy], None]
 LEARNING: dict[str, Fault] = {
     "the consumer": lambda proxy: proxy.lose_answer_to(b"CONSUMER.CREATE.TAGSTACK_EVENTS"),
-    "all of them": lambda proxy: proxy.lose_answer_to(b'"no_wait": true'),
+    "all of them": lambda proxy: proxy.lose_answer_to(b'"idle_heartbeat"'),
     "some of them": lambda proxy: proxy.cut_before(b"tagstack.events.a.app.tag.latest "),
 }
 
@@ -112,8 +115,8 @@ async def move_while_lost(url: str, fault: Fault) -> None:
 def test_who_follows_is_learned_whole_whatever_is_lost(nats_url: str, monkeypatch: Any, lost: str) -> None:
     """The answer is lost while a worker learns who follows whom: it learns again, and misses no move.
 
-    Seen to fail when `FollowerFeed._learn` returns on a timeout, when it does not look for gaps, and when `_take` calls
-    it before it counts the message, so that the next acknowledgement covers that.
+    Seen to fail when `FollowerFeed._learn` returns once nothing comes for a moment, and when `_take` calls it before it
+    counts the message, so that the next acknowledgement covers that.
     """
     monkeypatch.setattr(nats_followers, "ACK_WAIT_S", 300.0)  # else the event is heard again by itself
     run(lambda: move_while_lost(nats_url, LEARNING[lost]))

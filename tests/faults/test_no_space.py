@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,18 @@ from tagstack.apps import verify
 from tests.e2e.service import running
 from tests.examples_nats import Json, ask, check_chain, client_of, log_of, mapping, run, until, worker
 from tests.faults.test_lost_tail import complaints
+from tests.integration.reading import in_a_loop
+from tests.integration.test_compaction import projector
+from tests.integration.test_projector import client as compaction_client
+from tests.integration.test_projector import position, publish
+from tests.integration.test_projector import until as until_so
 
 COMMANDS_MAX = 3_000
 SETTLE_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 3.0
 ACCOUNT_BYTES = 400_000
 TMPFS_BYTES = 96 * 1024 * 1024
+LARGER_BYTES = 1024 * 1024 * 1024
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +150,11 @@ def fill_disk(folder: Path) -> Path:
     return ballast
 
 
+def enlarge(folder: Path) -> None:
+    """Give the file system room."""
+    subprocess.run(["mount", "-o", f"remount,size={LARGER_BYTES}", str(folder)], check=True)
+
+
 def test_the_disk_is_full(small_disk: Path) -> None:
     """A whole service on a full disk: commands are refused; with room again all of it goes on by itself.
 
@@ -166,3 +179,40 @@ def test_the_disk_is_full(small_disk: Path) -> None:
         assert told.returncode == 0, told.stdout
         rows = up.json("sql", "SELECT count(*) AS n FROM tag_history", "--min-position", str(max(positions)))
         assert rows[0]["n"] > len(positions)
+
+
+@in_a_loop
+async def test_a_compaction_waits_for_room(nats_url: str, small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without room for a second file it does not begin, and says so once; with room it does. Events go on meanwhile.
+
+    Seen to fail when `ReadModelFiles.copy` does not look at the disk, and when `Compaction.gave_up` logs every time.
+    """
+    async with compaction_client(nats_url) as nc:
+        await publish(nc, 1, 30)
+        async with projector(nc, small_disk) as projecting:
+            await until_so(lambda: "MB of disk" in projecting.state()["compactionWaits"])
+            for last in range(31, 41):
+                await publish(nc, last, last)
+                await until_so(lambda last=last: position(small_disk) == last)  # type: ignore[misc]
+            assert projecting.unsorted == 40
+            enlarge(small_disk)
+            await until_so(lambda: projecting.unsorted == 0 and projecting.state()["compactionWaits"] == "")
+            assert position(small_disk) == 40
+    assert len([record for record in caplog.records if "stay unsorted" in record.message]) == 1
+
+
+def test_status_tells_why_a_compaction_waits(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator sees that tables stay unsorted, and how much disk that would take.
+
+    Seen to fail when `state` does not tell `compactionWaits`.
+    """
+    monkeypatch.setenv("TAGSTACK_UNSORTED_EVENTS_MAX", "1")
+    push = {"apiVersion": "v1", **mapping("api", 1), "metadata": {"name": "api", "namespace": "prod"}}
+    with running(small_disk / "home") as up:
+        assert up.run("apply", "-f", "-", stdin=json.dumps(push)).returncode == 0
+        deadline = time.monotonic() + SETTLE_TIMEOUT_S
+        while "compactionWaits" not in up.json("status"):
+            assert time.monotonic() < deadline
+        told = up.run("status")
+        assert told.returncode == 0
+        assert re.search(r"unsorted events \d+; they stay so, and lookups slower: it needs \d+ MB of disk", told.stdout)

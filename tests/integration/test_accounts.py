@@ -106,3 +106,34 @@ def test_an_analyst_reads_and_changes_nothing(server: NatsServer) -> None:
         await service.close()
 
     asyncio.run(scenario())
+
+
+def test_a_users_command_is_answered_by_whichever_worker_owns_it(server: NatsServer) -> None:
+    """Half of the commands go through two workers, and their answers find the way back into the user's account.
+
+    Seen to fail when the sender's reply subject is lost on the way.
+    """
+
+    async def scenario() -> None:
+        services = [await user(server, "tagstack") for _ in range(2)]
+        parts = [CommandsPart(Settings(nats=server.url), CollectorRegistry()) for _ in services]
+        for part, service in zip(parts, services, strict=True):
+            await part.start(service)
+        ci = await user(server, "ci")
+        for turn in range(1_000):
+            name = f"app{turn}"
+            assert (await command(ci, f"tagstack.commands.ci.test.{name}", pushed(name)))["status"] == "Success"
+            if all(part._intake and part._intake.handed_on for part in parts):
+                break
+        assert all(part._intake and part._intake.handed_on for part in parts)
+        for part in parts:
+            await part.stop()
+        for client in (ci, *services):
+            await client.close()
+
+    asyncio.run(scenario())
+
+
+def pushed(name: str) -> dict[str, Any]:
+    """Return the mapping for an image stream."""
+    return MAPPING | {"metadata": {"name": name}}

@@ -34,6 +34,7 @@ API = ImageStreamName("prod", "api")
 TAGS = 5_000
 
 
+@pytest.mark.usefixtures("nobody_owns")
 def test_eight_clients_and_two_workers_lose_no_update(nats_url: str) -> None:
     """Pushes to the same tags through two workers at once: each is an event, and every tag's chain is unbroken.
 
@@ -65,6 +66,7 @@ def test_eight_clients_and_two_workers_lose_no_update(nats_url: str) -> None:
     run(scenario)
 
 
+@pytest.mark.usefixtures("nobody_owns")
 def test_only_one_of_two_that_expect_the_same_head_wins(nats_url: str) -> None:
     """`expectedImage` is judged by the last word, also when both workers believe the old one."""
 
@@ -275,7 +277,7 @@ def test_events_of_one_command_are_stored_as_a_whole_or_not_at_all(nats_url: str
             command = request(image_stream_of(range(4)), "whole")
             for sent in range(5):
                 cut = Cut(client)
-                cut.messages_max = sent
+                cut.messages_max = 1 + sent  # the first one asks for the state
                 dying = CommandHandler(await NatsLog(client, cut).start(), Surroundings(now, lambda: "u", Grants()))
                 with pytest.raises(Unavailable):
                     await dying.handle(command)

@@ -199,6 +199,7 @@ def test_the_lost_answer_of_a_group_is_looked_up_by_each(
     run(scenario)
 
 
+@pytest.mark.usefixtures("nobody_owns")
 def test_two_workers_that_group_lose_no_update(tmp_path: Path) -> None:
     """Both push to the same image streams of a server that syncs always: every tag's chain is unbroken."""
 

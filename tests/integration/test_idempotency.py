@@ -26,6 +26,7 @@ def delete(name: str, **more: object) -> Json:
 
 
 @pytest.mark.parametrize("sent", ["", "now", "long ago", "in the future"])
+@pytest.mark.usefixtures("nobody_owns")
 def test_a_command_delivered_twice_at_once_takes_effect_once(nats_url: str, sent: str) -> None:
     """Two deliveries at the same moment to two workers, eighty times: one event each, one answer for both.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_read_models import WAITING_SHARE
 from tagstack.adapters.nats_server import die_with_parent
 from tagstack.application import publication
+from tagstack.application.read_models import Damaged
 from tagstack.domain.errors import Unavailable
 from tests.integration.reading import MODELS, in_a_loop, query, reading, tagged
 from tests.integration.test_projector import EVENTS, ask, client, position, projector, publish, snapshot, until
@@ -240,4 +242,21 @@ def test_a_file_is_built_without_a_write_ahead_log(tmp_path: Path) -> None:
     assert finished.connection.execute(EVENTS).fetchall() == [(events + 1, events + 1, events + 1)]
     assert finished.connection.execute("SELECT moves FROM current_tags").fetchall() != []
     finished.close()
+    files.close()
+
+
+def test_a_copy_that_is_stopped_or_can_not_be_opened_leaves_nothing(tmp_path: Path) -> None:
+    """What was copied of a file takes no room once that was given up.
+
+    Seen to fail when `ReadModelFiles.copy` does not remove it.
+    """
+    files = ReadModelFiles(tmp_path / "files", MODELS)
+    other = tmp_path / "other"
+    other.write_bytes(b"no database" * 10_000)
+    with pytest.raises(Unavailable, match="stopped"):
+        files.copy(os.open(other, os.O_RDONLY), 1, lambda: True)
+    assert [path.name for path in files.folder.iterdir()] == ["lock"]
+    with pytest.raises(Damaged):
+        files.copy(os.open(other, os.O_RDONLY), 1, lambda: False)
+    assert [path.name for path in files.folder.iterdir()] == ["lock"]
     files.close()

@@ -224,6 +224,25 @@ def test_a_message_that_nobody_finishes_is_set_aside(nats_url: str, monkeypatch:
     run(scenario)
 
 
+def test_a_command_on_what_can_not_be_read_is_set_aside_at_once(nats_url: str) -> None:
+    """Trying again would not help, and would keep the others of its partition waiting; the letter names the position.
+
+    Seen to fail when UnreadableEvent is no Refused.
+    """
+
+    async def scenario() -> None:
+        async with client_of(nats_url) as client:
+            await declare(client)
+            ack = await client.jetstream().publish("tagstack.events.prod.api.stream", b"no event")
+            await enqueue(client, "prod.api", mapping("api", 1))
+            async with queue_worker(nats_url):
+                await until(lambda: emptied(client))
+            [letter] = await dead_letters(client)
+            assert f"the event at position {ack.seq} can't be read" in letter.headers["Tagstack-Dead-Reason"]
+
+    run(scenario)
+
+
 async def take_and_give_back(client: Client) -> None:
     """Take the queue's one message, from whichever partition, and end without an ack, as a crash would."""
     taken = []

@@ -11,19 +11,22 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
+from tagstack.adapters.copying import copy_file
 from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import ReadModel, fingerprint
 from tagstack.adapters.duckdb_read_models import ReadModelFile
-from tagstack.application.read_models import Damaged
+from tagstack.application.read_models import Damaged, OutOfRoom
 from tagstack.domain.errors import Unavailable
 
 DAMAGED_FILES_MAX = 2
 BUILDING = "building.duckdb"
+SORTING_BYTES_PER_EVENT = 450  # of disk, while a table is sorted: its new rows, and what of them memory can't hold
+SPARE_BYTES = 256 << 20  # that a copy leaves free: the log may stand on the same disk
 
 _log = logging.getLogger(__name__)
 
@@ -65,8 +68,23 @@ class ReadModelFiles:
     def build(self) -> ReadModelFile:
         """Return an empty file beside the finished one; what was left of an earlier one is gone."""
         _remove(self.folder / BUILDING)
-        options = msgspec.structs.replace(self._options, building=True, memory_mb=self._options.memory_mb // 2)
-        return ReadModelFile(self.folder / BUILDING, self._models, options)
+        return ReadModelFile(self.folder / BUILDING, self._models, self._built())
+
+    def copy(self, whole: int, events: int, stopping: Callable[[], bool]) -> ReadModelFile:
+        """Return a copy of a finished file beside it, to be sorted. Closes that file's descriptor, `whole`.
+
+        Takes long, in any thread. Raises OutOfRoom where sorting so many events needs more, Unavailable for a stop.
+        """
+        path = self.folder / BUILDING
+        _remove(path)
+        try:
+            self._copy(whole, path, events, stopping)
+            return ReadModelFile(path, self._models, self._built())
+        except BaseException:
+            _remove(path)
+            raise
+        finally:
+            os.close(whole)
 
     def finish(self, building: ReadModelFile, old: ReadModelFile | None) -> ReadModelFile:
         """Close both files, put the one that was built in the other's place, and return it."""
@@ -95,6 +113,25 @@ class ReadModelFiles:
     def close(self) -> None:
         """Let another process have the files."""
         os.close(self._lock)
+
+    def _copy(self, whole: int, path: Path, events: int, stopping: Callable[[], bool]) -> None:
+        needed = os.fstat(whole).st_size + events * SORTING_BYTES_PER_EVENT + SPARE_BYTES
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise OutOfRoom(f"it needs {needed >> 20} MB of disk, and {self.folder} has {free >> 20} MB")
+        try:
+            target = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                copied = copy_file(whole, target, stopping)
+            finally:
+                os.close(target)
+        except OSError as error:
+            raise OutOfRoom(f"{path} can't be written: {error}") from error
+        if not copied:
+            raise Unavailable("it was stopped")
+
+    def _built(self) -> FileOptions:
+        return msgspec.structs.replace(self._options, building=True, memory_mb=self._options.memory_mb // 2)
 
     def _move_aside(self) -> None:
         aside = self.folder / f"damaged-{time.time_ns()}.duckdb"

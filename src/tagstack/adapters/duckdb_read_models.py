@@ -51,8 +51,8 @@ class ReadModelFile:
         self._models = models
         self._options = options or FileOptions()
         self._applied = _statements(models)
-        self._unsorted = [order for model in models for order in model.sorted.items()]
-        self._sorting = ""
+        self._orders = [order for model in models for order in model.sorted.items()]
+        self._sorting, self._sort_tried = "", False
         self._waiting_bytes = 0  # of events whose rows no checkpoint has taken into the file
         self._decoder = Decoder(self._options.beforehand_min)
         self.connection = open_file(path, self._options)
@@ -61,6 +61,7 @@ class ReadModelFile:
         try:
             self._prepare()
             self.checkpoint = self._read_checkpoint()
+            self.sorted_position = self._scalar("SELECT sorted_position FROM checkpoint")
             self.dead_letters = self._scalar("SELECT count(*) FROM dead_letters")
         except BaseException:
             self.close()
@@ -113,22 +114,27 @@ class ReadModelFile:
             self._sync()
 
     def sort(self) -> None:
-        """Sort the tables that are to be sorted in a file that was built; the second time nothing is done.
+        """Sort the tables that are to be sorted in a file that was built, and take it to the disk; once only.
 
-        It takes long, and changes no row: where it is interrupted, or there is not enough room, a table stays
-        as it is. Raises Damaged.
+        It takes long, and changes no row: where it is interrupted, or there is not enough room, what is left
+        stays as it is. Raises OutOfRoom, Damaged.
         """
+        if self._sort_tried:
+            return
+        self._sort_tried = True
         try:
-            while self._unsorted:
-                table, columns = self._unsorted.pop(0)
+            for table, columns in self._orders:
                 rows = self._scalar(f"SELECT count(*) FROM main.{table}")  # noqa: S608 the projections' own name
                 if rows >= self._options.sorted_rows_min:
                     self._sorting = table
                     self._guarded(partial(sort_table, self.connection, table, columns))
+            self._guarded(lambda: self.connection.execute("UPDATE checkpoint SET sorted_position = position"))
+            self.compact()
+            self.sorted_position = self.checkpoint.position
         except duckdb.InterruptException:
-            _log.info("sorting %s was interrupted", self._sorting)
+            _log.info("sorting %s was interrupted", self._sorting or "tables")
         except OutOfRoom as error:
-            _log.warning("%s stays unsorted, so lookups are slower: %s", self._sorting, error)
+            raise OutOfRoom(f"{self._sorting or 'a table'} stays unsorted, so lookups are slower: {error}") from error
         finally:
             self._sorting = ""
 
@@ -142,8 +148,8 @@ class ReadModelFile:
         self.connection.interrupt()
 
     def limit_memory(self, megabytes: int) -> None:
-        """Change the bound on memory."""
-        self.connection.execute(f"SET memory_limit = '{megabytes}MB'")
+        """Change the bound on memory. Raises OutOfRoom where more is in use that can't be let go."""
+        self._guarded(lambda: self.connection.execute(f"SET memory_limit = '{megabytes}MB'"))
 
     def close(self) -> None:
         """Close the file."""
@@ -171,7 +177,7 @@ class ReadModelFile:
             self.connection.execute(drop)
         for model in self._models:
             self._run(model.name, "views", model.views)
-        for table, columns in self._unsorted:
+        for table, columns in self._orders:
             check_order(self.connection, table, columns)
 
     def _run(self, model: str, file: str, text: str) -> None:

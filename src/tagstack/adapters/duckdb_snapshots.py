@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,12 +20,12 @@ from pathlib import Path
 import duckdb
 import msgspec
 
+from tagstack.adapters.copying import COPY_BYTES, copy_file
 from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.snapshot_file import NAME
 from tagstack.application.read_models import OutOfRoom
 
 COPY_WAIT_S = 0.2
-COPY_BYTES = 8 << 20
 VERIFY_BYTES = 8 << 20  # while the log is shorter, every snapshot is opened before it is shown
 VERIFY_SHARE = 0.1  # of the time; what opening may take beyond that
 _DRAFT = ".draft-"
@@ -117,6 +116,18 @@ class DuckDBSnapshots:
         except OSError as error:
             raise OutOfRoom(f"no snapshot can be written to {self.folder}: {error}") from error
 
+    def whole(self, models: ReadModelFile) -> int | None:
+        """Return a descriptor, to be closed, of a copy of the file that never changes; None where there is none yet.
+
+        It is the base of the snapshots, which is some moments old: only the log has the rest.
+        """
+        if models is not self._of or self._base is None:
+            return None
+        try:
+            return os.open(self._base.folder / NAME, os.O_RDONLY)
+        except OSError as error:
+            raise OutOfRoom(f"the snapshot in {self._base.folder} can't be read: {error}") from error
+
     def withhold(self, models: ReadModelFile) -> None:
         """Keep the last snapshot; take a log that has become long into the file."""
         if _size(models.wal_path()) > 2 * self._limits.wal_bytes_max:
@@ -183,7 +194,7 @@ class DuckDBSnapshots:
         folder = self._new_folder(_DRAFT)
         target = os.open(folder / NAME, os.O_WRONLY | os.O_CREAT, 0o444)
         try:
-            _copy_file(source, target)
+            copy_file(source, target)
         finally:
             os.close(target)
         return _Base(folder)
@@ -259,13 +270,3 @@ class DuckDBSnapshots:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _copy_file(source: int, target: int) -> None:
-    size, offset = os.fstat(source).st_size, 0
-    while offset < size:
-        if sys.platform == "linux":  # shares blocks where the file system can
-            copied = os.copy_file_range(source, target, min(size - offset, COPY_BYTES), offset)
-        else:
-            copied = os.write(target, os.pread(source, COPY_BYTES, offset))
-        offset += copied

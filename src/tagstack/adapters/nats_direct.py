@@ -7,15 +7,14 @@ next ones under a filter.
 from __future__ import annotations
 
 import asyncio
-import json
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
 
 from tagstack.adapters.nats_streams import EVENTS_STREAM
+from tagstack.adapters.nats_transport import Arrived, PlainTransport, Transport
 from tagstack.domain.errors import Unavailable
 
 READ_TIMEOUT_S = 10.0
@@ -24,6 +23,8 @@ SUBJECTS_MAX = 1_024  # what the server answers to one `multi_last`
 
 _SINGLE, _BATCH = "s", "b"  # a single answer has no end marker
 _END_OF_BATCH, _NOT_FOUND, _TOO_MANY = "204", "404", "413"
+
+_encode = msgspec.json.Encoder().encode
 
 
 class TooManySubjects(Exception):
@@ -36,22 +37,22 @@ class StoredMessage(msgspec.Struct, frozen=True):
     position: int
     subject: str
     body: bytes
-    headers: dict[str, str]
+    headers: Mapping[str, str]
 
 
 class DirectGet:
     """Reads from one stream over one inbox."""
 
-    def __init__(self, nc: Client, stream: str = EVENTS_STREAM) -> None:
-        self._nc = nc
+    def __init__(self, nc: Client, stream: str = EVENTS_STREAM, transport: Transport | None = None) -> None:
+        self._transport = transport or PlainTransport(nc)
         self._subject = f"$JS.API.DIRECT.GET.{stream}"
-        self._inbox = nc.new_inbox()
+        self._inbox = self._transport.new_inbox()
         self._count = 0
-        self._reading: dict[str, tuple[list[StoredMessage], asyncio.Future[dict[str, str]]]] = {}
+        self._reading: dict[str, tuple[list[StoredMessage], asyncio.Future[Mapping[str, str]]]] = {}
 
     async def start(self) -> DirectGet:
         """Subscribe to the inbox of the answers."""
-        await self._nc.subscribe(f"{self._inbox}.*", cb=self._answered, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        await self._transport.subscribe(f"{self._inbox}.*", self._answered)
         return self
 
     async def last(self, subject: str) -> StoredMessage | None:
@@ -94,27 +95,25 @@ class DirectGet:
         found, _ = await self._ask(request)
         return found
 
-    async def _ask(self, request: dict[str, Any]) -> tuple[list[StoredMessage], dict[str, str]]:
+    async def _ask(self, request: dict[str, Any]) -> tuple[list[StoredMessage], Mapping[str, str]]:
         """Send one request; return its messages and the headers of what ended them."""
         self._count += 1
         several = "batch" in request or "multi_last" in request
         token = f"{_BATCH if several else _SINGLE}{self._count}"
-        ended: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[Mapping[str, str]] = asyncio.get_running_loop().create_future()
         messages: list[StoredMessage] = []
         self._reading[token] = (messages, ended)
         try:
-            await self._nc.publish(self._subject, json.dumps(request).encode(), reply=f"{self._inbox}.{token}")
+            await self._transport.publish(self._subject, _encode(request), f"{self._inbox}.{token}")
             async with asyncio.timeout(READ_TIMEOUT_S):
                 end = await ended
         except TimeoutError:
             raise Unavailable(f"the log does not answer within {READ_TIMEOUT_S} s") from None
-        except NatsError as error:
-            raise Unavailable(f"the log can't be read: {error or type(error).__name__}") from error
         finally:
             self._reading.pop(token, None)
         return messages, end
 
-    async def _answered(self, msg: Msg) -> None:
+    def _answered(self, msg: Arrived) -> None:
         token = msg.subject.rsplit(".", 1)[1]
         reading = self._reading.get(token)
         if reading is None or reading[1].done():

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from tagstack.adapters.nats_owners import Owners
 from tagstack.adapters.nats_subjects import COMMANDS, REPLY_PREFIXES, addressee
 from tagstack.adapters.nats_trace import continue_trace
 from tagstack.adapters.nats_transport import Arrived, Transport, Unsubscribe
@@ -26,7 +27,7 @@ from tagstack.domain.errors import BadRequest, TagstackError, TooLarge, TooManyR
 from tagstack.domain.names import ACTOR_LENGTH_MAX, ImageStreamName, image_stream_faults, namespace_faults
 from tagstack.domain.times import canonical
 
-WORKERS = "tagstack-commands"  # the queue group: each command goes to one worker
+GROUP = "tagstack-commands"  # the queue group: each command goes to one worker
 
 COMMAND_ID = "Tagstack-Command-Id"
 REASON = "Tagstack-Reason"
@@ -82,21 +83,29 @@ class CommandIntake:
         self._refusal = _encode(failure(TooManyRequests.in_flight(in_flight_max)))
         self._refusals: deque[str] = deque(maxlen=REFUSALS_MAX)
         self._refusing: asyncio.Task[None] | None = None
+        self._owners = Owners(transport, self._take)
         self._unsubscribe: Unsubscribe | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Begin to take commands, as one of possibly several workers."""
-        self._unsubscribe = await self._transport.subscribe(f"{COMMANDS}.*.*.*", self._arrived, WORKERS)
+        await self._owners.start()
+        self._unsubscribe = await self._transport.subscribe(f"{COMMANDS}.*.*.*", self._owners.sort, GROUP)
 
     async def stop(self, timeout_s: float) -> None:
         """Take no more, and finish what is in flight within a bound."""
+        await self._owners.stop()
         if self._unsubscribe is not None:
             await self._unsubscribe()  # what has arrived already is answered
         if tasks := self._tasks | ({self._refusing} if self._refusing else set()):
             await asyncio.wait(tasks, timeout=timeout_s)
 
-    def _arrived(self, msg: Arrived) -> None:
+    @property
+    def handed_on(self) -> int:
+        """Return how many commands were left to the workers that own their image streams."""
+        return self._owners.handed_on
+
+    def _take(self, msg: Arrived) -> None:
         # a reply to any other subject could be stored as an event
         if not msg.reply.startswith(REPLY_PREFIXES):
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextvars import Context
 
@@ -28,6 +29,7 @@ from tagstack.adapters.nats_subjects import (
     image_prefix,
     image_stream_events,
     image_stream_of,
+    image_stream_prefix,
     tag_events,
     token,
 )
@@ -42,6 +44,7 @@ from tagstack.domain.reading import read_event
 
 FETCH_MESSAGES_MAX = 1_000
 FETCH_TIMEOUT_S = 10.0
+LINKS_MAX = 8  # events read one by one, from the newest back; beyond it all are read together
 CE_SOURCE = "/tagstack"
 
 _encoder = msgspec.json.Encoder()
@@ -84,6 +87,16 @@ def message_of(event: Event) -> Message:
     return Message(event_subject(event), encode(event), headers)
 
 
+def _before(message: StoredMessage, name: ImageStreamName) -> int:
+    """Return the position of the event before this one, as its guard says; what has none follows directly on it.
+
+    Of a restored event the guard is not kept, so whoever looks at that position may find another image stream's.
+    """
+    if message.headers.get(EXPECTED_SUBJECT) == image_stream_events(name):
+        return int(message.headers[EXPECTED])
+    return message.position - 1
+
+
 def _guard(name: ImageStreamName, expected: int) -> dict[str, str]:
     return {EXPECTED: str(expected), EXPECTED_SUBJECT: image_stream_events(name)}
 
@@ -93,9 +106,10 @@ class NatsLog:
 
     def __init__(self, nc: Client, transport: Transport | None = None, *, grouped: bool = False) -> None:
         self._nc = nc
-        appender = Appender(transport or PlainTransport(nc))
+        transport = transport or PlainTransport(nc)
+        appender = Appender(transport)
         self._appender = GroupCommit(appender) if grouped else appender
-        self._direct = DirectGet(nc)
+        self._direct = DirectGet(nc, transport=transport)
 
     async def start(self) -> NatsLog:
         """Subscribe to the inboxes of acks and reads."""
@@ -153,8 +167,22 @@ class NatsLog:
         return _stored(await self._direct.read(image_stream_events(name), since=time))
 
     async def after(self, name: ImageStreamName, position: int) -> list[Stored]:
-        """Return an image stream's events after `position`, in order."""
-        return _stored(await self._direct.read(image_stream_events(name), first=position + 1))
+        """Return an image stream's events after `position`, in order.
+
+        From the newest one back, each tells where the one before it is. Reading on from a position would let the
+        server look at everything that was stored since, to find usually nothing or one event.
+        """
+        missed: deque[StoredMessage] = deque()
+        message = await self._direct.last(image_stream_events(name))
+        while message is not None and message.position > position:
+            missed.appendleft(message)
+            before = _before(message, name)
+            if before <= position:
+                break
+            message = await self._direct.at(before) if len(missed) < LINKS_MAX else None
+            if message is None or not message.subject.startswith(image_stream_prefix(name) + "."):
+                return _stored(await self._direct.read(image_stream_events(name), first=position + 1))
+        return _stored(missed)
 
     async def at(self, position: int) -> Event | None:
         """Return the event at one position; None where the log has none there."""

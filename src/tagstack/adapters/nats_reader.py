@@ -1,4 +1,4 @@
-"""The log read in order from a position: a continuous pull with a bounded buffer.
+"""The log read in order, all of it from a position or the last event of each subject: a continuous pull, bounded.
 
 The consumer lives in the server's memory and holds nothing worth keeping: whoever loses it opens a new
 reader at its own checkpoint. A reader that may have missed something ends; it never skips or repeats.
@@ -11,6 +11,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from nats.aio.client import Client
@@ -60,8 +61,18 @@ class LogSource:
 
     async def read(self, after: int) -> NatsReader:
         """Return a reader of everything after a position."""
-        reader = NatsReader(self._nc, self._transport, after, self._limits, self._reconnects)
-        await reader.start()
+        wanted = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
+        return await self._start(NatsReader(self._nc, self._transport, after, self._limits, self._reconnects), wanted)
+
+    async def read_last(self, subjects: str) -> NatsReader:
+        """Return a reader of the last message of each subject under a filter."""
+        wanted = {"deliver_policy": "last_per_subject", "filter_subject": subjects}
+        reconnects = self._nc.stats["reconnects"]
+        return await self._start(NatsReader(self._nc, self._transport, 0, self._limits, reconnects), wanted)
+
+    @staticmethod
+    async def _start(reader: NatsReader, wanted: dict[str, Any]) -> NatsReader:
+        await reader.start(wanted)
         return reader
 
     async def _event_id(self, position: int) -> str | None:
@@ -96,13 +107,16 @@ class NatsReader:
         self._heard_at = 0.0
         self._reconnects = reconnects
 
-    async def start(self) -> None:
-        """Make a consumer and ask for the first messages. Raises Unavailable."""
+    @property
+    def exhausted(self) -> bool:
+        """Return whether everything was taken that the log had when the newest message was sent."""
+        return not self._buffer and self._received == self.log_position
+
+    async def start(self, wanted: dict[str, Any]) -> None:
+        """Make a consumer of what is wanted and ask for the first messages. Raises Unavailable."""
         self._inbox = self._transport.new_inbox()
-        config = {
+        config = wanted | {
             "ack_policy": "none",
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": self._received + 1,
             "mem_storage": True,
             "num_replicas": 1,
             "inactive_threshold": INACTIVE_S * 10**9,
@@ -176,18 +190,16 @@ class NatsReader:
             return
         if self._lost:
             return
-        tokens = reply.split(".")
-        # $JS.ACK.<stream>.<consumer>.<deliveries>.<position>.<number>.<time>.<pending>, or the form with a domain
-        position, number, _, pending = tokens[5:9] if len(tokens) == 9 else tokens[7:11]
-        if int(number) != self._delivered + 1 or int(position) <= self._received:
+        position, number, pending = numbers_of(reply)
+        if number != self._delivered + 1 or position <= self._received:
             self._end(f"message {number} at position {position} came after {self._delivered} at {self._received}")
             return
         self._delivered += 1
         self._asked -= 1
-        self._received = int(position)
-        self.log_position = self._received + int(pending)
+        self._received = position
+        self.log_position = position + pending
         body = msg.data
-        self._buffer.append(LogMessage(self._received, msg.subject, body, _identity(msg)))
+        self._buffer.append(LogMessage(self._received, msg.subject, body, header_of(msg, IDENTITY)))
         self._buffered_bytes += len(body)
         self._arrived.set()
 
@@ -214,7 +226,16 @@ class NatsReader:
         self._arrived.set()
 
 
-def _identity(msg: Arrived) -> str:
+def numbers_of(reply: str) -> tuple[int, int, int]:
+    """Return a delivered message's position, its number within the consumer, and how many more are pending."""
+    tokens = reply.split(".")
+    # $JS.ACK.<stream>.<consumer>.<deliveries>.<position>.<number>.<time>.<pending>, or the form with a domain
+    position, number, _, pending = tokens[5:9] if len(tokens) == 9 else tokens[7:11]
+    return int(position), int(number), int(pending)
+
+
+def header_of(msg: Arrived, name: str) -> str:
+    """Return one header of a message, "" where there is none."""
     if isinstance(msg, Delivered):  # reading one header costs a tenth of reading all of them
-        return find_header(msg.head, IDENTITY)
-    return (msg.headers or {}).get(IDENTITY, "")
+        return find_header(msg.head, name)
+    return (msg.headers or {}).get(name, "")

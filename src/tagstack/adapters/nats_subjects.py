@@ -28,6 +28,8 @@ TAGS = "tagstack.tags"
 CHANGED = "tagstack.changed"
 QUERIES = "tagstack.queries"
 SQL = "tagstack.sql"
+WORKERS = "tagstack.workers"  # between command workers: who is there
+HANDED = "tagstack.handed"  # and the commands that they hand on to each other
 
 NO_IMAGE_STREAM = ImageStreamName("_", "_")
 REPLY_PREFIXES = ("_INBOX", "_R_")

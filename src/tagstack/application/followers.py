@@ -14,7 +14,7 @@ import msgspec
 
 from tagstack.application.ports import Log, Request
 from tagstack.application.replies import Outcome
-from tagstack.domain.errors import Refused, TagstackError, UnreadableEvent
+from tagstack.domain.errors import Refused, TagstackError
 from tagstack.domain.events import Head, TagEvent, TagSpec
 from tagstack.domain.following import HOPS_MAX, FollowTag, command_id, followed
 from tagstack.domain.names import ImageStreamName, TagName
@@ -126,7 +126,7 @@ class Followers:
                 done = await self._follow(command, _request(follower, because.position, because.event))
                 self.moved += done.changed
                 return
-            except (Refused, UnreadableEvent) as error:
+            except Refused as error:
                 self.refused += 1
                 _log.warning("%s does not follow %s: %s", follower, source, error)
                 return

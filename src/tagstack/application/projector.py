@@ -11,11 +11,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-from tagstack.application.building import progress, sort
+from tagstack.application.building import Builder
+from tagstack.application.compaction import unsorted
 from tagstack.application.lookahead import Lookahead
 from tagstack.application.publication import Publication
 from tagstack.application.read_models import (
@@ -24,11 +25,13 @@ from tagstack.application.read_models import (
     Files,
     Models,
     Observer,
+    OtherLog,
+    ProjectorOptions,
     Snapshots,
     Source,
     continues,
 )
-from tagstack.domain.errors import TagstackError, Unavailable
+from tagstack.domain.errors import Unavailable
 
 RETRY_S = 0.25
 IDLE_S = 0.25
@@ -37,20 +40,7 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
-class ProjectorOptions(msgspec.Struct, frozen=True):
-    """The bounds of a projector. `batch` is what a file may lag when it takes over from another."""
-
-    snapshot_interval_s: float = 0.25
-    batch: int = 20_000
-    memory_mb: int = 1_024
-    shutdown_timeout_s: float = 10.0
-
-
-class OtherLog(TagstackError):
-    """What the read models hold is not the beginning of the log."""
-
-
-class Projector(Generic[Models]):
+class Projector(Builder[Models]):
     """Keeps one live file up to date, and builds another beside it when that is needed or asked for."""
 
     def __init__(
@@ -60,18 +50,14 @@ class Projector(Generic[Models]):
         options: ProjectorOptions,
         observer: Observer,
     ) -> None:
-        self._files, self._snapshots, self._options = files, snapshots, options
+        super().__init__(files, snapshots, options)
         self._observer = observer
         self._thread = ThreadPoolExecutor(1, "duckdb")
-        self._live: Models | None = None
-        self._building: Models | None = None
         self._following: asyncio.Task[None] | None = None
-        self._rebuilding: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._sorting: asyncio.Task[None] | None = None
         self._switching = False
         self._publication = Publication(snapshots, options.snapshot_interval_s, observer)
         self.trouble = ""
-        self.log_position = 0
 
     async def start(self, source: Source) -> None:
         """Open the files, show readers what is there, and begin to follow the log.
@@ -85,15 +71,16 @@ class Projector(Generic[Models]):
             self._live = await self._in_thread(self._files.create)
         if self._live is None:
             self.rebuild()
-            return
-        if continues(self._live.checkpoint, await source.identity(self._live.checkpoint.position)):
-            await self._in_thread(self._publication.publish, self._live)
-        self._following = self._begin(self._follow_live())
+        else:
+            if continues(self._live.checkpoint, await source.identity(self._live.checkpoint.position)):
+                await self._in_thread(self._publication.publish, self._live)
+            self._following = self._begin(self._follow_live())
+        self._sorting = self._begin(self._keep_sorted())
 
     async def stop(self) -> None:
         """Finish the batch in hand, show it to readers, and close the files, within a bound."""
         self._stopping = True
-        tasks = [task for task in (self._following, self._rebuilding) if task is not None]
+        tasks = [task for task in (self._following, self._rebuilding, self._sorting) if task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=self._options.shutdown_timeout_s)
         try:
@@ -102,11 +89,7 @@ class Projector(Generic[Models]):
         finally:
             await self._in_thread(self._close)
             self._thread.shutdown()
-
-    def rebuild(self) -> None:
-        """Begin to build new read models from the log's beginning, unless that is being done."""
-        if not self.rebuilding:
-            self._rebuilding = self._begin(self._rebuild())
+            self._aside.shutdown(wait=False)
 
     @property
     def position(self) -> int:
@@ -120,15 +103,15 @@ class Projector(Generic[Models]):
         return self._publication.position
 
     @property
+    def unsorted(self) -> int:
+        """Return how many events came since the live tables were last sorted."""
+        return unsorted(self._live) if self._live else 0
+
+    @property
     def dead_letters(self) -> int:
         """Return how many messages could not be read."""
         models = self._live or self._building
         return models.dead_letters if models else 0
-
-    @property
-    def rebuilding(self) -> bool:
-        """Return whether a file is being built."""
-        return self._rebuilding is not None and not self._rebuilding.done()
 
     async def check(self) -> None:
         """Let every check of the live read models look, whenever it did so last."""
@@ -155,7 +138,8 @@ class Projector(Generic[Models]):
             "lag": max(self.log_position - self.position, 0),
             "snapshot": self.published_position,
             "readModels": [{"name": name, "position": self.position} for name in (models.names() if models else [])],
-            "rebuilding": progress(self._building, self.log_position) if self.rebuilding else None,
+            **self.builds(),
+            "unsorted": self.unsorted,
             "deadLetters": self.dead_letters,
             "complaints": msgspec.to_builtins(self._publication.complaints),
             "trouble": self.trouble,
@@ -169,41 +153,12 @@ class Projector(Generic[Models]):
                 await self._follow(live, lambda: self._switching, published=True)
             except (OtherLog, Damaged) as error:
                 _log.error("%s; the read models are built anew from the log", error)
-                await self._in_thread(self._give_up, live, isinstance(error, Damaged))
                 self._live = None
+                await self._in_thread(self._give_up, live, isinstance(error, Damaged))
                 self.rebuild()
                 return
             except Unavailable as error:
                 await self._wait_out(error)
-
-    async def _rebuild(self) -> None:
-        """Build a file from the log's beginning beside the live one, and put it in its place."""
-        while not self._stopping:
-            try:
-                await self._build()
-                return
-            except (OtherLog, Damaged) as error:
-                _log.error("%s; building starts again", error)
-            except Unavailable as error:
-                await self._wait_out(error)
-
-    async def _build(self) -> None:
-        if self._building is None:
-            self._building = await self._in_thread(self._files.build)
-            if self._live is not None:
-                await self._in_thread(self._live.limit_memory, self._options.memory_mb // 2)
-        building = self._building
-        target = (await self._source.identity(0)).last
-        try:
-            await self._follow(building, lambda: self._caught_up(building, target), published=False)
-            await sort(building, lambda: self._stopping)
-            await self._follow(building, lambda: self._caught_up(building, target), published=False)
-            if not self._stopping:
-                await self._switch(building)
-        except (OtherLog, Damaged):
-            self._building = None
-            await self._in_thread(self._files.set_aside, building)
-            raise
 
     async def _switch(self, building: Models) -> None:
         """Put the file that was built in the live one's place, once it is no older than that."""
@@ -215,7 +170,7 @@ class Projector(Generic[Models]):
             if live is not None:
                 last = live.checkpoint.position
                 await self._follow(building, lambda: building.checkpoint.position >= last, published=False)
-            if self._stopping:
+            if self._stopping or (self.compacting and self.rebuilding):
                 return
             await self._in_thread(self._snapshots.release)
             self._live = await self._in_thread(self._files.finish, building, live)
@@ -226,10 +181,6 @@ class Projector(Generic[Models]):
             self._switching = False
             if self._live is not None and not self._stopping:
                 self._following = self._begin(self._follow_live())
-
-    def _caught_up(self, building: Models, target: int) -> bool:
-        position = building.checkpoint.position
-        return position >= target and self.log_position - position < self._options.batch
 
     async def _follow(self, models: Models, done: Callable[[], bool], *, published: bool) -> None:
         identity = await self._source.identity(models.checkpoint.position)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -17,6 +17,20 @@ class LogMessage(NamedTuple):
     subject: str
     body: bytes
     identity: str = ""
+
+
+class ProjectorOptions(msgspec.Struct, frozen=True):
+    """The bounds of a projector. `batch` is what a file may lag when it takes over from another.
+
+    When more than `unsorted_events_max` events came since the tables were sorted, they are sorted again; 0: never.
+    """
+
+    snapshot_interval_s: float = 0.25
+    batch: int = 20_000
+    memory_mb: int = 1_024
+    shutdown_timeout_s: float = 10.0
+    unsorted_events_max: int = 200_000
+    compaction_retry_interval_s: float = 60.0
 
 
 class DeadLetter(NamedTuple):
@@ -76,6 +90,10 @@ class Damaged(TagstackError):
     """A file can't be read as what it was written to be."""
 
 
+class OtherLog(TagstackError):
+    """What the read models hold is not the beginning of the log."""
+
+
 class OutOfRoom(Unavailable):
     """Not enough memory or disk for a batch or a snapshot; nothing of it is stored."""
 
@@ -125,6 +143,7 @@ class ReadModels(Protocol):
     """Read models in one file; used by one thread at a time."""
 
     checkpoint: Checkpoint
+    sorted_position: int  # what was reached when rows were last put in order
     dead_letters: int
 
     def decode(self, messages: Sequence[LogMessage]) -> Decoded:
@@ -144,7 +163,10 @@ class ReadModels(Protocol):
         ...
 
     def sort(self) -> None:
-        """Put rows in the order that makes lookups fast, unless that was done; it may take minutes. Raises Damaged."""
+        """Put rows in the order that makes lookups fast, unless that was tried; it may take minutes.
+
+        What an interruption or a lack of room leaves as it was is not tried again. Raises OutOfRoom, Damaged.
+        """
         ...
 
     def sorting(self) -> tuple[str, float]:
@@ -156,7 +178,7 @@ class ReadModels(Protocol):
         ...
 
     def limit_memory(self, megabytes: int) -> None:
-        """Change the bound on memory."""
+        """Change the bound on memory. Raises OutOfRoom where more is in use that can't be let go."""
         ...
 
     def close(self) -> None:
@@ -180,6 +202,13 @@ class Files(Protocol[Models]):
 
     def build(self) -> Models:
         """Return an empty file beside the finished one; what was left of an earlier one is gone."""
+        ...
+
+    def copy(self, whole: int, events: int, stopping: Callable[[], bool]) -> Models:
+        """Return a copy of a finished file beside it, to be sorted. Closes that file's descriptor, `whole`.
+
+        Takes long, in any thread. Raises OutOfRoom where sorting so many events needs more, Unavailable for a stop.
+        """
         ...
 
     def finish(self, building: Models, old: Models | None) -> Models:
@@ -211,6 +240,10 @@ class Snapshots(Protocol[_Shown]):
 
     def withhold(self, models: _Shown) -> None:
         """Keep the last snapshot, and the files in bounds meanwhile."""
+        ...
+
+    def whole(self, models: _Shown) -> int | None:
+        """Return a descriptor, to be closed, of a copy of the file that never changes; None where there is none yet."""
         ...
 
     def release(self) -> None:

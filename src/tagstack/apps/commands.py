@@ -15,6 +15,7 @@ from tagstack.adapters.nats_intake import CommandIntake
 from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_queries import QueryIntake
 from tagstack.adapters.nats_queue import QueueIntake
+from tagstack.adapters.nats_reader import LogSource, ReaderLimits
 from tagstack.adapters.nats_streams import declare, settled
 from tagstack.adapters.nats_tags import TagsKeeper
 from tagstack.adapters.nats_transport import Transport
@@ -29,6 +30,9 @@ from tagstack.apps.settings import SYNC_ALWAYS, Settings
 from tagstack.apps.transports import open_transport
 from tagstack.domain.errors import Refused, TagstackError, TooManyRequests
 from tagstack.domain.times import text_of
+
+# on their way to the followers' feed while it learns: acks come over the same connection, behind these
+LEARNED_MESSAGES_MAX, LEARNED_BYTES_MAX = 1_000, 1 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +52,7 @@ class Metrics:
         self._results: dict[str, Counter] = {}  # looking one up by its label takes longer than counting
         self.seconds = Histogram("tagstack_command_seconds", "From arrival to the stored answer", registry=registry)
         self.in_flight = Gauge("tagstack_commands_in_flight", "Commands being carried out", registry=registry)
+        self.handed_on = Gauge("tagstack_commands_handed_on", "Commands left to the owning worker", registry=registry)
         self.followed = Gauge("tagstack_followers_moved", "Moves of tags that follow another", registry=registry)
         self.not_followed = Gauge("tagstack_followers_refused", "Such moves that a rule forbids", registry=registry)
         self.dead = Gauge("tagstack_queue_dead_letters", "Dead letters this worker has written", registry=registry)
@@ -73,6 +78,7 @@ class CommandsPart:
         self._transports: list[Transport] = []
         self.queue = QueueIntake(self.handle)
         self._metrics.in_flight.set_function(lambda: self._handler.in_flight if self._handler else 0)
+        self._metrics.handed_on.set_function(lambda: self._intake.handed_on if self._intake else 0)
         self._metrics.dead.set_function(lambda: self.queue.dead_letters)
 
     async def start(self, nc: Client) -> None:
@@ -90,7 +96,8 @@ class CommandsPart:
         )
         await self.queue.start(nc)
         await QueryIntake(nc, Queries(log, grants, self._settings.internal_registry)).start()
-        self._feed = FollowerFeed(nc, self._follow_with(log, self._handler))
+        source = LogSource(nc, ReaderLimits(LEARNED_MESSAGES_MAX, LEARNED_BYTES_MAX), acks)
+        self._feed = FollowerFeed(nc, acks, source, self._follow_with(log, self._handler))
         await self._feed.start()
         self._intake = CommandIntake(commands, self.handle, self._settings.in_flight_max, self._refused)
         await self._intake.start()

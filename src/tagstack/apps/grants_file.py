@@ -22,4 +22,5 @@ def read_grants(path: str) -> Grants:
         found = yaml.safe_load(Path(path).read_text())
         return Grants(msgspec.convert(found or {}, dict[str, list[str]]))
     except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
-        raise SettingsError(f"grants: {path} is no file of `actor: [namespaces]`: {error}") from error
+        told = f"TAGSTACK_GRANTS, or --grants, must be a file of `actor: [namespaces]`, got {path!r}: {error}"
+        raise SettingsError(told) from error

@@ -22,8 +22,8 @@ from tagstack.adapters.nats_reader import LogSource, ReaderLimits
 from tagstack.adapters.nats_streams import declare, log_position, settled
 from tagstack.adapters.nats_subjects import REPLY_PREFIXES
 from tagstack.adapters.nats_transport import Transport
-from tagstack.application.projector import Projector, ProjectorOptions
-from tagstack.application.read_models import Observer
+from tagstack.application.projector import Projector
+from tagstack.application.read_models import Observer, ProjectorOptions
 from tagstack.apps import shell
 from tagstack.apps.settings import Settings
 from tagstack.apps.transports import open_transport
@@ -42,6 +42,10 @@ class Metrics(Observer):
         self.position = Gauge("tagstack_projector_position", "Position of the live read models", registry=registry)
         self.lag = Gauge("tagstack_projector_lag", "Positions the live read models are behind", registry=registry)
         self.dead = Gauge("tagstack_projector_dead_letters", "Messages that could not be read", registry=registry)
+        self.unsorted = Gauge(
+            "tagstack_projector_unsorted_events", "Events since the tables were last sorted", registry=registry
+        )
+        self.compacting = Gauge("tagstack_projector_compacting", "1 while a copy is being sorted", registry=registry)
         self.rebuilding = Gauge("tagstack_projector_rebuilding", "1 while a file is being built", registry=registry)
         self._events = Counter("tagstack_projector_events", "Events folded", registry=registry)
         self._refused = Counter(
@@ -83,6 +87,8 @@ class ProjectorPart:
         self._metrics.position.set_function(lambda: projector.position)
         self._metrics.lag.set_function(lambda: max(projector.log_position - projector.position, 0))
         self._metrics.dead.set_function(lambda: projector.dead_letters)
+        self._metrics.unsorted.set_function(lambda: projector.unsorted)
+        self._metrics.compacting.set_function(lambda: projector.compacting)
         self._metrics.rebuilding.set_function(lambda: projector.rebuilding)
         self._transport = await open_transport(nc, self._settings, "projector")
         limits = ReaderLimits(messages=self._settings.batch_events_max)
@@ -108,10 +114,14 @@ class ProjectorPart:
         The request is `{}`, or `{"rebuild": true}`, or `{"check": true}`; the answer
 
         `{"position", "log", "lag", "snapshot", "readModels": [{"name", "position"}], "rebuilding":
-        {"position", "log", "sorting", "sorted"} | null, "deadLetters", "complaints": [{"readModel", "complaint",
-        "detail"}], "trouble"}`. `position` is the live read models', `snapshot` what readers see. `rebuild` begins
-        a rebuild beside them unless one is running, and answers at once; ask again for its progress; `sorting`
-        names the table that is being sorted at its end, `sorted` how much of it is. `check` runs every check first.
+        {"position", "log", "sorting", "sorted"} | null, "unsorted", "compacting", "compactionWaits",
+        "deadLetters", "complaints": [{"readModel", "complaint", "detail"}], "trouble"}`.
+
+        `position` is the live read models', `snapshot` what readers see. `rebuild` begins a rebuild beside them
+        unless one is running, and answers at once; ask again for its progress; `sorting` names the table that is
+        being sorted at its end, `sorted` how much of it is. `unsorted` counts the events since the tables were
+        last sorted; `compacting` is as `rebuilding`, `compactionWaits` says why the last compaction was given up.
+        `check` runs every check first.
         """
         assert self.projector is not None and self._nc is not None, "started before it is asked"
         try:
@@ -145,6 +155,7 @@ def _projector(settings: Settings, limits: SnapshotLimits, observer: Observer) -
         batch=settings.batch_events_max,
         memory_mb=memory_mb,
         shutdown_timeout_s=settings.shutdown_timeout_s,
+        unsorted_events_max=settings.unsorted_events_max,
     )
     files = ReadModelFiles(settings.read_models, read_models(settings), FileOptions(memory_mb=memory_mb))
     return Projector(files, DuckDBSnapshots(settings.live, limits), options, observer)

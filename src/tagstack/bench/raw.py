@@ -33,7 +33,7 @@ async def shape_of(stage: Stage, subject: str) -> Shape:
     """Return the last event stored under a subject."""
     stored = await (await DirectGet(stage.nc).start()).last(subject)
     assert stored is not None, f"an event under {subject} was stored before"
-    return Shape(stored.body, stored.headers)
+    return Shape(stored.body, dict(stored.headers))
 
 
 class RawLog:

@@ -41,6 +41,7 @@ class Stage:
     def __init__(self, sync_interval: str = "1s") -> None:
         self.home = Path(tempfile.mkdtemp(prefix="tagstack-bench-"))
         self.server = NatsServer(self.home / "nats", ServerOptions(sync_interval=sync_interval))
+        self.settings: dict[str, str] = {}  # of the workers that are started next
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._nc: Client | None = None
         self._transport: WireTransport | None = None
@@ -88,6 +89,7 @@ class Stage:
         environment |= {"TAGSTACK_HOME": str(self.home), "TAGSTACK_NATS": self.server.url, "TAGSTACK_HTTP_PORT": "0"}
         environment["TAGSTACK_REPLICAS"] = str(self.replicas)
         environment["TAGSTACK_SYNC_INTERVAL"] = self.server.options.sync_interval
+        environment |= self.settings
         with (self.home / f"{name}.log").open("ab") as log:
             self._workers[name] = subprocess.Popen(
                 [sys.executable, "-m", "tagstack", "worker", name],

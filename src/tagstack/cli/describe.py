@@ -38,7 +38,7 @@ def describe(
     resource
         is, istag, isimage or image
     name
-        [NAMESPACE/]STREAM, STREAM:TAG, STREAM@IMAGE (a unique prefix will do), or an image
+        [NAMESPACE/]STREAM, STREAM:TAG, STREAM@IMAGE, or an image; of an image a unique prefix will do
     """
     from tagstack.cli.failures import UsageError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,14 @@ KINDS = ("ImageStream", "ImageStreamTag", "ImageTag", "ImageStreamImage", "Image
 ALL_NAMESPACES = "*"
 CLUSTER = "_"
 API_VERSION = "image.openshift.io/v1"
+CANDIDATES_MAX = 10  # named of an ambiguous prefix
+
+_DIGEST_PREFIX = re.compile("(?:sha(?:256|512):)?[0-9a-f]{12,}")  # as long as what tables show of a digest
+_IMAGES_OF_PREFIX = """
+SELECT image FROM images
+ WHERE image LIKE '%:%' AND (starts_with(image, $1) OR starts_with(split_part(image, ':', 2), $1))
+ ORDER BY image LIMIT $2
+"""
 
 Object = dict[str, Any]
 
@@ -42,7 +51,7 @@ def get(
         is (image stream), istag (image stream tag), itag (a tag with its wish and whole history),
         isimage (image of an image stream) or image
     names
-        [NAMESPACE/]STREAM, STREAM:TAG, STREAM@IMAGE (a unique prefix will do), or an image
+        [NAMESPACE/]STREAM, STREAM:TAG, STREAM@IMAGE, or an image; of an image a unique prefix will do
     all_namespaces
         of every project
     """
@@ -69,12 +78,34 @@ def get(
 async def find(client: ServiceClient, kind: str, name: str, namespace: str) -> Object:
     """Return one object. Raises Answered with the Status that says no."""
     if kind == "Image":
-        return await client.query(CLUSTER, kind, name)
+        return await _image(client, name)
     if kind == "ImageStream":
         stream = references.image_stream_name(name, namespace)
         return await client.query(stream.namespace, kind, stream.name)
     space, rest = references.split_namespace(name, namespace)
     return await client.query(space, kind, rest)
+
+
+async def _image(client: ServiceClient, name: str) -> Object:
+    """Return an image by its name, or the one image whose digest begins like that."""
+    from tagstack.adapters.nats_client import Answered
+    from tagstack.application.replies import failure
+    from tagstack.cli.asking import all_rows
+    from tagstack.domain.errors import Conflict
+
+    try:
+        return await client.query(CLUSTER, "Image", name)
+    except Answered as answer:
+        if answer.status.get("reason") != "NotFound" or not _DIGEST_PREFIX.fullmatch(name):
+            raise
+        rows = await all_rows(client, _IMAGES_OF_PREFIX, [name, CANDIDATES_MAX + 1])
+        if not rows:
+            raise
+    if len(rows) > 1:
+        more = ", ..." if len(rows) > CANDIDATES_MAX else ""
+        told = ", ".join(row["image"] for row in rows[:CANDIDATES_MAX])
+        raise Answered(failure(Conflict(f'multiple images match the prefix "{name}": {told}{more}')))
+    return await client.query(CLUSTER, "Image", rows[0]["image"])
 
 
 async def _named(

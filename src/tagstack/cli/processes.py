@@ -81,7 +81,7 @@ def worker(
 
     settings = read_settings(os.environ, nats=nats, home=_absolute(home), http_port=http_port)
     if not settings.nats:
-        raise SettingsError("nats: a worker needs the URL of its NATS server, --nats or TAGSTACK_NATS")
+        raise SettingsError("TAGSTACK_NATS, or --nats, must be the URL of a worker's NATS server, got ''")
     from tagstack.apps.workers import run_worker
 
     run_worker(name, settings)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CONTROL = "tagstack.control.projector"
 POLL_INTERVAL_S = 0.1
 CHECK_TIMEOUT_S = 300.0
+IN_WORK = ("rebuilding", "compacting", "compactionWaits")
 QUIET_POLLS_MAX = 5  # so often "not rebuilding" after the request means that it is over
 
 State = dict[str, Any]
@@ -58,8 +59,7 @@ async def _status(client: ServiceClient, form: str, *, check: bool) -> int:
     dead = (int(streams[DEAD_STREAM]["messages"]), int(state.get("deadLetters", 0)))
     log = int(streams[EVENTS_STREAM]["last_seq"])
     found: State = {"log": {"position": log}, "readModels": _read_models(state, log), "deadLetters": sum(dead)}
-    if building := state.get("rebuilding"):
-        found["rebuilding"] = building
+    found |= {name: state[name] for name in IN_WORK if state.get(name) not in (None, "")}
     complaints = state.get("complaints") or []
     if check:
         found["complaints"] = complaints
@@ -69,7 +69,7 @@ async def _status(client: ServiceClient, form: str, *, check: bool) -> int:
         for model in found["readModels"]:
             say(model["name"])
     else:
-        _tell(found, streams, dead)
+        _tell(found | {"unsorted": state.get("unsorted")}, streams, dead)
         if check and not complaints and not trouble:
             say("")
             say("the checks of every read model pass")
@@ -95,12 +95,24 @@ def _tell(found: State, streams: dict[str, State], dead: tuple[int, int]) -> Non
     say(f"dead letters {dead[0]} in the queue, {dead[1]} in the log")
     if building := found.get("rebuilding"):
         say(f"read models are being built, at position {building['position']} of {building['log']}")
+    if found["unsorted"] is not None:
+        say(_order(found))
     say("")
     models = ((model["name"], model["position"], model["lag"]) for model in found["readModels"])
     table(("READ MODEL", "POSITION", "LAG"), models)
     say("")
     rows = ((name, state["messages"], state["bytes"], state["last_seq"]) for name, state in streams.items())
     table(("STREAM", "MESSAGES", "BYTES", "LAST"), rows)
+
+
+def _order(found: State) -> str:
+    """Return how much of the read models is not sorted, and what is being done about it."""
+    told = f"unsorted events {found['unsorted']}"
+    if compacting := found.get("compacting"):
+        return f"{told}; a copy is being sorted, at position {compacting['position']} of {compacting['log']}"
+    if waits := found.get("compactionWaits"):
+        return f"{told}; they stay so, and lookups slower: {waits}"
+    return told
 
 
 async def _ask(client: ServiceClient, request: State) -> State:

@@ -11,11 +11,11 @@ TagstackError
 │   ├── Invalid            422  broken rules, every one of them in `causes`
 │   ├── TooManyRequests    429  a bounded queue is full; try again later
 │   ├── Cancelled          499  the one who asked took it back
+│   ├── UnreadableEvent    500  what the log has at a position is no event; it stops only what needs it
 │   └── Timeout            504  a limit on time ran out
 ├── Unavailable            503  the log did not answer; nothing is known to have happened
 ├── StaleState             another writer was faster; reload and decide again
-├── UnknownOutcome         no ack, or one that says `duplicate`; reload and look for the command
-└── UnreadableEvent        what the log has at a position is no event; it stops only what needs it
+└── UnknownOutcome         no ack, or one that says `duplicate`; reload and look for the command
 """
 
 from __future__ import annotations
@@ -157,6 +157,12 @@ class Cancelled(Refused):
     reason, code = "Cancelled", 499
 
 
+class UnreadableEvent(Refused):
+    """What the log has at a position breaks its rules; it stops only what needs it, and trying again does not help."""
+
+    reason, code = "StorageReadError", 500
+
+
 class Timeout(Refused):
     """A limit on time ran out; the message names the limit and its setting."""
 
@@ -177,7 +183,3 @@ class StaleState(TagstackError):
 
 class UnknownOutcome(TagstackError):
     """Whether the append was stored is not known; the log has to be read to find out."""
-
-
-class UnreadableEvent(TagstackError):
-    """What the log has at a position breaks its rules; it stops only what needs it, and trying again does not help."""
