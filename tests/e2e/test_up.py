@@ -14,6 +14,7 @@ from pathlib import Path
 from select import select
 
 import duckdb
+import pytest
 
 from tagstack.adapters.nats_server import NatsServer
 from tests.e2e.service import Up, running
@@ -184,3 +185,38 @@ def test_a_setting_that_does_not_exist_is_told(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "TAGSTACK_NATS_PROT" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "files", "complaint"),
+    [
+        ("--projections", {}, "there is no folder"),
+        ("--projections", {"own/schema.sql": "CREATE TABEL x (i INT)"}, 'near "TABEL"'),
+        ("--projections", {"own/apply.sql": "CREATE OR REPLACE TEMP TABLE x AS SELECT actr FROM batch"}, "actr"),
+        ("--projections", {"own/checks.sql": "SELECT complaint FROM nowhere"}, "own/checks.sql: Catalog Error"),
+        ("--grants", {}, "No such file"),
+    ],
+)
+def test_a_file_that_can_not_be_used_is_told_at_once(
+    tmp_path: Path, option: str, files: dict[str, str], complaint: str
+) -> None:
+    """Before anything is started, projections and grants are read, and the user's own SQL is tried without events.
+
+    Seen to fail without `_check_files`: `up` waited for a minute for workers that could not start. Without
+    `rehearse` a wrong apply.sql was found at the first event, and nothing could be asked any more.
+    """
+    given = tmp_path / "given"
+    for name, text in files.items():
+        (given / name).parent.mkdir(parents=True, exist_ok=True)
+        (given / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "tagstack", "up", "--home", str(tmp_path / "home"), option, str(given)],
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+    )
+    assert done.returncode == 2
+    assert f"{option}, must be a" in done.stderr
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "home").exists()

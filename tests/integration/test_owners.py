@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from nats.aio.client import Client
 
 from tagstack.adapters.nats_owners import Owners
 from tagstack.adapters.nats_streams import settled
+from tagstack.adapters.nats_wire import WireTransport
 from tagstack.application.ports import Request
 from tagstack.application.replies import Outcome
 from tagstack.apps.commands import CommandsPart
@@ -174,5 +176,29 @@ def test_a_long_reply_subject_is_no_trouble(nats_url: str) -> None:
             for _ in NAMES:
                 assert b"BadRequest" in (await answers.next_msg(5)).data
             assert owners_of(part).handed_on == 0
+
+    run(scenario)
+
+
+def test_what_cannot_be_handed_on_is_carried_out_where_it_is(nats_url: str) -> None:
+    """A header that nats-py reads and does not write: the command is answered all the same.
+
+    Seen to fail when `Owners._hand_on` takes nothing back.
+    """
+
+    async def scenario() -> None:
+        sender = await WireTransport(nats_url, "sender").connect()
+        answers: asyncio.Queue[bytes] = asyncio.Queue()
+        await sender.subscribe("_INBOX.odd.*", lambda msg: answers.put_nowait(msg.data))
+        async with worker(nats_url, transport="plain") as part, client_of(nats_url) as client:
+            await announced(client)
+            await know(part)
+            for name in NAMES:
+                body = json.dumps(mapping(name, 1)).encode()
+                await sender.publish(f"tagstack.commands.me.prod.{name}", body, f"_INBOX.odd.{name}", {"odd@name": "x"})
+            for _ in NAMES:
+                async with asyncio.timeout(WAIT_S):
+                    assert b"Success" in await answers.get()
+        await sender.close()
 
     run(scenario)

@@ -5,7 +5,7 @@ hashing, and hands on what another one owns. This is for speed alone: any worker
 the log's guard is the fence, so nothing depends on their agreement.
 
 What if an owner dies here? The server says at once that nobody took what was handed to it, and it is carried out by
-whoever handed it on. One that hangs is believed until it has been silent for a while, as is a server that fails.
+whoever handed it on. One that hangs is believed until it has been silent for a while.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Owners:
         subject = f"{HANDED}.{owner}{command.subject[len(COMMANDS) :]}"
         try:
             await self._transport.publish(subject, command.data, reply, command.headers)
-        except (TooLarge, Unavailable):
+        except (TooLarge, Unavailable):  # nats-py refuses some names of headers as well
             self._take_back(token)
 
     def _handed(self, msg: Arrived) -> None:
@@ -133,13 +133,15 @@ class Owners:
 
     def _returned(self, msg: Arrived) -> None:
         if msg.headers and msg.headers.get("Status") == "503":
-            self._take_back(msg.subject[len(self._inbox) + 1 :].partition(".")[0])
+            kept = self._take_back(msg.subject[len(self._inbox) + 1 :].partition(".")[0])
+            if kept is not None:
+                self._forget(kept.owner)
 
-    def _take_back(self, token: str) -> None:
+    def _take_back(self, token: str) -> _Kept | None:
         kept = self._kept.pop(token, None)
         if kept is not None:
-            self._forget(kept.owner)
             self._take(kept.command)
+        return kept
 
     def _told(self, msg: Arrived) -> None:
         worker = msg.subject.rpartition(".")[2]

@@ -19,7 +19,7 @@ from nats.errors import Error as NatsError
 
 from tagstack.adapters.nats_client import ATTEMPTS_MAX, ATTEMPTS_WAIT_S, Answered, ServiceClient, task_of
 from tagstack.adapters.nats_subjects import SQL, token
-from tagstack.domain.errors import Unavailable
+from tagstack.domain.errors import TooLarge, Unavailable
 
 PIECE_TIMEOUT_S = 60.0  # the service's own limits are far below
 STATEMENT_ID = "Tagstack-Statement-Id"
@@ -83,9 +83,13 @@ class SqlAnswer:
         await self._leave()
 
     async def rows(self) -> AsyncGenerator[list[Any], None]:
-        """Yield every row. Raises Answered where the statement fails on the way."""
+        """Yield every row. Raises Answered where the statement fails on the way, TooLarge for JSON too deep to read."""
         async for piece in self.pieces():
-            for row in json.loads(piece):
+            try:
+                rows = json.loads(piece)
+            except RecursionError as error:
+                raise TooLarge("a JSON value is nested too deeply: select it as text, `::VARCHAR`") from error
+            for row in rows:
                 yield row
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:

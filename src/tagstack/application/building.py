@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
+import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from tagstack.application.compaction import Compaction
@@ -25,6 +30,7 @@ from tagstack.application.read_models import (
 from tagstack.domain.errors import TagstackError, Unavailable
 
 LOOK_INTERVAL_S = 0.25
+NICENESS = 10  # following the log goes first
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -41,6 +47,7 @@ class Builder(ABC, Generic[Models]):
         self._one_at_a_time = asyncio.Lock()
         self._rebuilding: asyncio.Task[None] | None = None
         self._compaction = Compaction(options.unsorted_events_max, options.compaction_retry_interval_s)
+        self._aside = ThreadPoolExecutor(1, "aside", _give_way)
         self._stopping = False
         self.compacting = False
         self.log_position = 0
@@ -91,12 +98,10 @@ class Builder(ABC, Generic[Models]):
     async def _compact(self, whole: int, events: int) -> None:
         """Sort a copy of the live file, and put it in its place; where that fails, it is given up and tried later."""
         self.compacting = True
-        self._compaction.begins()
+        before_s = await self._beside(time.thread_time)
         try:
-            await self._build(
-                lambda: asyncio.to_thread(self._files.copy, whole, events, self._gives_way), self._gives_way
-            )
-            self._compaction.ended()
+            await self._build(lambda: self._beside(self._files.copy, whole, events, self._gives_way), self._gives_way)
+            self._compaction.ended(await self._beside(time.thread_time) - before_s)
         except TagstackError as error:
             self._compaction.gave_up(str(error))
         finally:
@@ -119,15 +124,41 @@ class Builder(ABC, Generic[Models]):
             return stopping() or (building.checkpoint.position >= target and self._near(building))
 
         try:
-            await self._follow(building, reached, published=False)
-            await _sort(building, stopping)
-            await self._follow(building, reached, published=False)
+            await self._catch_up(building, reached, stopping)
+            await self._sort(building, stopping)
+            await self._catch_up(building, reached, stopping)
             if not stopping():
                 await self._switch(building)
         except (OtherLog, Damaged):
             self._building = None
             await self._in_thread(self._files.set_aside, building)
             raise
+
+    async def _catch_up(self, building: Models, reached: Callable[[], bool], stopping: Callable[[], bool]) -> None:
+        """Follow the log until that is reached; a copy waits whenever the live file falls behind."""
+        while True:
+            await self._follow(building, lambda: reached() or self._live_goes_first(), published=False)
+            if reached():
+                return
+            while self._live_goes_first() and not stopping():  # noqa: ASYNC110 nobody tells
+                await asyncio.sleep(LOOK_INTERVAL_S)
+
+    def _live_goes_first(self) -> bool:
+        return self.compacting and self._live is not None and not self._near(self._live)
+
+    async def _sort(self, building: Models, stopping: Callable[[], bool]) -> None:
+        """Sort beside the thread that follows the log; a stop ends it. Raises OutOfRoom, Damaged."""
+        if stopping():
+            return
+        sorting = self._beside(building.sort)
+        while not (await asyncio.wait([sorting], timeout=LOOK_INTERVAL_S))[0]:
+            if stopping():
+                building.interrupt()  # again and again: the first may come between two statements
+        await sorting
+
+    def _beside(self, work: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
+        """Do work on a file that is being built in a thread of its own: it takes long, and gives way to all others."""
+        return asyncio.get_running_loop().run_in_executor(self._aside, work, *arguments)
 
     def _gives_way(self) -> bool:
         return self._stopping or self.rebuilding
@@ -157,18 +188,11 @@ class Builder(ABC, Generic[Models]):
         """Do work on files."""
 
 
-async def _sort(models: ReadModels, stopping: Callable[[], bool]) -> None:
-    """Sort in a thread of its own, so that the live file is followed meanwhile; a stop ends it.
-
-    Raises: OutOfRoom, Damaged.
-    """
-    if stopping():
-        return
-    sorting = asyncio.create_task(asyncio.to_thread(models.sort))
-    while not (await asyncio.wait([sorting], timeout=LOOK_INTERVAL_S))[0]:
-        if stopping():
-            models.interrupt()  # again and again: the first may come between two statements
-    await sorting
+def _give_way() -> None:
+    """Lower the priority of this thread, where a thread has one of its own."""
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
 
 
 def _progress(building: ReadModels | None, log_position: int) -> dict[str, Any]:

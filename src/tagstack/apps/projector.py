@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -15,7 +14,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tagstack.adapters.duckdb_files import ReadModelFiles
 from tagstack.adapters.duckdb_opening import FileOptions
-from tagstack.adapters.duckdb_projections import ReadModel, builtin_folder, discover
 from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.duckdb_snapshots import DuckDBSnapshots, SnapshotLimits
 from tagstack.adapters.nats_reader import LogSource, ReaderLimits
@@ -25,6 +23,7 @@ from tagstack.adapters.nats_transport import Transport
 from tagstack.application.projector import Projector
 from tagstack.application.read_models import Observer, ProjectorOptions
 from tagstack.apps import shell
+from tagstack.apps.projections_folder import read_projections
 from tagstack.apps.settings import Settings
 from tagstack.apps.transports import open_transport
 from tagstack.domain.errors import TagstackError
@@ -73,6 +72,7 @@ class ProjectorPart:
 
     def __init__(self, settings: Settings, registry: CollectorRegistry, limits: SnapshotLimits | None = None) -> None:
         self._settings = settings
+        self._files = _files(settings)
         self._metrics = Metrics(registry)
         self._limits = limits or SnapshotLimits(kept_max=settings.snapshots_max)
         self._nc: Client | None = None
@@ -83,7 +83,7 @@ class ProjectorPart:
         """Open the read models, publish a snapshot, follow the log, and answer on the control subject."""
         self._nc = nc
         await declare(nc, self._settings.replicas)
-        projector = _projector(self._settings, self._limits, self._metrics)
+        projector = _projector(self._files, self._settings, self._limits, self._metrics)
         self._metrics.position.set_function(lambda: projector.position)
         self._metrics.lag.set_function(lambda: max(projector.log_position - projector.position, 0))
         self._metrics.dead.set_function(lambda: projector.dead_letters)
@@ -142,27 +142,30 @@ class ProjectorPart:
             await msg.respond(await self.control(msg.data))
 
 
-def read_models(settings: Settings) -> list[ReadModel]:
-    """Return the read models of these settings: the built-in ones and the user's own. Raises BadProjection."""
-    own = [Path(settings.projections).expanduser()] if settings.projections else []
-    return discover([builtin_folder(), *own])
+def _files(settings: Settings) -> ReadModelFiles:
+    options = FileOptions(memory_mb=_duckdb_memory_mb(settings))
+    return ReadModelFiles(settings.read_models, read_projections(settings), options)
 
 
-def _projector(settings: Settings, limits: SnapshotLimits, observer: Observer) -> Projector[ReadModelFile]:
-    memory_mb = max(int(settings.projector_memory_mb * DUCKDB_SHARE), 1)
+def _projector(
+    files: ReadModelFiles, settings: Settings, limits: SnapshotLimits, observer: Observer
+) -> Projector[ReadModelFile]:
     options = ProjectorOptions(
         snapshot_interval_s=settings.snapshot_interval_ms / 1000,
         batch=settings.batch_events_max,
-        memory_mb=memory_mb,
+        memory_mb=_duckdb_memory_mb(settings),
         shutdown_timeout_s=settings.shutdown_timeout_s,
         unsorted_events_max=settings.unsorted_events_max,
     )
-    files = ReadModelFiles(settings.read_models, read_models(settings), FileOptions(memory_mb=memory_mb))
     return Projector(files, DuckDBSnapshots(settings.live, limits), options, observer)
 
 
+def _duckdb_memory_mb(settings: Settings) -> int:
+    return max(int(settings.projector_memory_mb * DUCKDB_SHARE), 1)
+
+
 def build(settings: Settings) -> shell.Worker:
-    """Return the projector, connected to nothing yet."""
+    """Return the projector, connected to nothing yet. Raises SettingsError for projections that can't be used."""
     # the thread that folds waits for the interpreter lock after each statement while the loop reads the log
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     registry = CollectorRegistry()

@@ -24,6 +24,7 @@ from tagstack.adapters.nats_server import NatsServer, ServerOptions
 from tagstack.adapters.nats_streams import declare
 from tagstack.apps import http
 from tagstack.apps.files import remove, write_atomically
+from tagstack.apps.grants_file import read_grants
 from tagstack.apps.room import watch_room
 from tagstack.apps.settings import Settings
 from tagstack.apps.supervision import Child, Children
@@ -52,13 +53,24 @@ class Endpoints(msgspec.Struct, frozen=True):
 def main(settings: Settings, *, quiet: bool = False) -> None:
     """Run until a signal ends it.
 
-    Raises: Unavailable where another `up` uses the same home, or a part does not start.
+    Raises: SettingsError where a file that a setting names can't be used; Unavailable where another `up` uses
+    the same home, or a part does not start.
     """
+    _check_files(settings)
     logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper(), format="%(levelname)s %(message)s")
     settings.home_path.mkdir(parents=True, exist_ok=True)
     with locked(settings.home_path):
         remove(settings.endpoints)  # left by one that was killed
         asyncio.run(_run(settings, quiet))
+
+
+def _check_files(settings: Settings) -> None:
+    """Refuse, before anything is started, files that no worker could use. Raises SettingsError."""
+    read_grants(settings.grants)
+    if settings.projections:
+        from tagstack.apps.projections_folder import read_projections  # DuckDB takes long to import
+
+        read_projections(settings)
 
 
 @contextlib.contextmanager
