@@ -41,6 +41,8 @@ from tests.faults.record import SETTLE_TIMEOUT_S, Figures, Proof, Sender, settle
 CLIENTS = 6
 WORKERS = ("commands", "commands", "projector", "sql")
 PAUSE_S = (0.2, 1.0)  # between two faults
+ANSWERED_MIN = 40  # commands in a round, else it shows little
+LONGER_S_MAX = 40.0  # than asked for, until then
 STOPPED_S = (0.2, 3.0)  # how long a stopped process sleeps
 READ_INTERVAL_S = 0.05
 TEND_INTERVAL_S = 0.5
@@ -163,7 +165,7 @@ class Chaos:
             analyst = Analyst(server.url, senders, self._dice)
             tasks = [asyncio.create_task(each.work()) for each in senders]
             asking = asyncio.create_task(analyst.work())
-            await self._break(seconds, server, workers)
+            await self._break(seconds, server, workers, senders)
             tending = asyncio.create_task(workers.tend())
             self.proof.record += await settle(senders, tasks)
             await analyst.settle(asking)
@@ -175,9 +177,12 @@ class Chaos:
         self.figures.sql_right += analyst.right
         self.figures.sql_refused += analyst.refused
 
-    async def _break(self, seconds: float, server: NatsServer, workers: Workers) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+    async def _break(self, seconds: float, server: NatsServer, workers: Workers, senders: list[Sender]) -> None:
+        """Break things for a while, and on a machine under load until enough was answered meanwhile."""
+        begin = time.monotonic()
+        while (lasted := time.monotonic() - begin) < seconds + LONGER_S_MAX:
+            if lasted >= seconds and sum(sender.answered for sender in senders) >= ANSWERED_MIN:
+                break
             await asyncio.sleep(self._dice.uniform(*PAUSE_S))
             assert server.process is not None
             everyone = [server.process, *workers.processes]

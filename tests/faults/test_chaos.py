@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.chaos import Chaos
+from tests.faults.chaos import ANSWERED_MIN, Chaos
 
 # nats-py leaves a socket open where a server stops in the middle of a greeting
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in.*StreamWriter")
@@ -22,5 +22,5 @@ def test_nothing_is_lost_or_doubled_while_everything_is_killed(tmp_path: Path) -
     figures = asyncio.run(Chaos(tmp_path, seed=7).run(rounds=2, seconds=7))
     assert figures.rounds == 2
     assert figures.kills + figures.stops >= 6
-    assert figures.acknowledged > 50
+    assert figures.acknowledged > ANSWERED_MIN / 2  # others are refused, as they must be
     assert figures.sql_right >= figures.rounds
