@@ -26,6 +26,7 @@ from tagstack.domain.lookups import Facts, Source
 from tagstack.domain.names import ImageStreamName, TagName
 from tagstack.domain.wire import read_command
 from tests.examples_nats import client_of as nats_client
+from tests.examples_nats import log_of
 
 WAIT_S = 15.0
 Json = dict[str, Any]
@@ -197,6 +198,31 @@ def test_a_chain_of_followers_shows_its_causes(nats_url: str) -> None:
             assert last[0]["caused_by"] == middle[0]["position"]
             assert middle[0]["caused_by"] == root[0]["position"]
             assert root[0]["caused_by"] is None
+
+    asyncio.run(scenario())
+
+
+def test_a_moves_trace_goes_on_in_those_who_follow(nats_url: str) -> None:
+    """Each event of a chain carries the `traceparent` of the command that began it; without one, none.
+
+    Seen to fail when `FollowerFeed._hear` does not continue the trace.
+    """
+    traces = ["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", ""]
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            await ask(client, "dev.app", mapping("app", 1))
+            await ask(client, "test.app", following("app", "dev", "app:latest"))
+            await until(client, "test", "app:latest", lambda rows: len(rows) == 1)
+            await ask(client, "prod.app", following("app", "test", "app:latest"))
+            await until(client, "prod", "app:latest", lambda rows: len(rows) == 1)
+            for number, trace in enumerate(traces, 2):
+                given = {"traceparent": trace} if trace else {}
+                await ask(client, "dev.app", mapping("app", number), **given)
+                await until(client, "prod", "app:latest", lambda rows, number=number: len(rows) == number)  # type: ignore[misc]
+            moves = [record for record in await log_of(client) if record.body["type"] == "image_tagged"]
+            wanted = [trace for trace in ("", *traces) for _ in range(3)]
+            assert [record.headers.get("traceparent", "") for record in moves] == wanted
 
     asyncio.run(scenario())
 

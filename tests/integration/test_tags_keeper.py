@@ -54,3 +54,37 @@ def test_a_log_that_grows_as_it_is_read_is_compared_all_the_same(
         return await stored_in(client, TAGS_STREAM) == 4
 
     run(scenario)
+
+
+def test_what_stands_still_is_looked_at_once(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An idle log is asked for nothing but how far it is; once it has moved, it is asked again what is to be copied.
+
+    Seen to fail when `TagsKeeper.check` wakes whatever it finds, and when it never does after the first time.
+    """
+    asked: list[dict[str, Any]] = []
+    ask = DirectGet._ask
+
+    async def noted(self: DirectGet, request: dict[str, Any]) -> Any:
+        asked.append(request)
+        return await ask(self, request)
+
+    async def scenario() -> None:
+        async with client_of(nats_url) as client:
+            await declare(client)
+            keeper = TagsKeeper(client, 1, lambda: None)
+            await keeper._log.start()
+            await keeper._tags.start()
+            for number in range(2):
+                await client.request(TAG.format(number), b"{}", timeout=WAIT_S)
+                await until(lambda number=number: copied(client, number + 1))  # type: ignore[misc]
+                await keeper.check()
+                assert asked[-1] == {"last_by_subj": "tagstack.events.*.*.tag.*"}
+                asked.clear()
+                await keeper.check()
+                assert asked == [{"last_by_subj": "tagstack.tags.>"}]
+
+    async def copied(client: Any, count: int) -> bool:
+        return await stored_in(client, TAGS_STREAM) == count
+
+    monkeypatch.setattr(DirectGet, "_ask", noted)
+    run(scenario)

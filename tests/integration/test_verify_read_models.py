@@ -119,7 +119,7 @@ def test_read_models_of_every_kind_of_event_are_clean(nats_url: str, tmp_path: P
 def test_read_models_that_differ_are_named(nats_url: str, tmp_path: Path) -> None:
     """Whatever is changed in a snapshot by hand is found, in the relation where it shows.
 
-    Seen to fail when `Comparison._between` looks for missing rows only.
+    Seen to fail when `Comparison._between` looks for missing rows only, and when `_digest` leaves columns out.
     """
     snapshot = asyncio.run(filled(nats_url, tmp_path / "home"))
     with Comparison(snapshot) as comparison:
@@ -136,9 +136,9 @@ def test_read_models_that_differ_are_named(nats_url: str, tmp_path: Path) -> Non
 
 
 def test_a_number_that_no_column_takes_is_named(nats_url: str, tmp_path: Path) -> None:
-    """A number that only Python can hold is told of with the event's position, and the read models are compared.
+    """An event with a number that only Python can hold is told of; the read models and their fold leave it out alike.
 
-    Seen to fail when `duckdb_compare._table` does not look for such a number: `verify` ended at it.
+    Seen to fail when `reading.read_event` does not check values: `verify` ended at it.
     """
 
     async def scenario() -> list[Complaint]:
@@ -151,7 +151,7 @@ def test_a_number_that_no_column_takes_is_named(nats_url: str, tmp_path: Path) -
             return await complaints(nats_url, await shown(client, tmp_path / "live" / "tagstack.duckdb"))
 
     told = {(complaint.check, complaint.position) for complaint in asyncio.run(scenario())}
-    assert ("generation", 4) in told and "read models" in {check for check, _ in told}
+    assert ("readable", 4) in told and "read models" not in {check for check, _ in told}
 
 
 async def fold(url: str, comparison: Comparison) -> None:

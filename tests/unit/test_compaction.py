@@ -54,12 +54,10 @@ def test_it_takes_a_tenth_of_the_time_at_the_most() -> None:
     """
     clock = Clock()
     compaction = Compaction(100, 60, clock)
-    compaction.begins()
-    clock.now = 10
-    compaction.ended()
-    clock.now = 99
+    compaction.ended(10)
+    clock.now = 89
     assert not compaction.due(file(10_000, 0))
-    clock.now = 100
+    clock.now = 90
     assert compaction.due(file(10_000, 0))
 
 

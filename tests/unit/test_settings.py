@@ -74,6 +74,11 @@ def test_a_sync_interval_is_written_as_in_nats_server(value: str) -> None:
     assert read_settings({"TAGSTACK_SYNC_INTERVAL": value}).sync_interval == value
 
 
+def test_a_setting_that_can_be_turned_off_takes_zero() -> None:
+    """Where 0 means never, it is no mistake."""
+    assert read_settings({"TAGSTACK_UNSORTED_EVENTS_MAX": "0"}).unsorted_events_max == 0
+
+
 def test_client_variables_are_not_ours() -> None:
     """The variables that the client verbs read do not disturb a service."""
     assert read_settings({"TAGSTACK_ACTOR": "me", "PATH": "/bin"}) == Settings()

@@ -1,19 +1,24 @@
 """From messages of the log to the relation `batch`: one row per event, decoded by one statement.
 
 Python checks every message first, against the types that the write side stores, so that what SQL
-decodes is known to be an event; what is none becomes a dead letter.
+decodes is known to be an event; what is none becomes a dead letter. Many events are decoded beforehand by
+a DuckDB that knows no file, which another thread may use while the batch before is folded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import get_args
+import threading
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
+from typing import Any, get_args
 
 import duckdb
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from tagstack.application.read_models import DeadLetter, LogMessage
+from tagstack.application.read_models import DeadLetter, Decoded, LogMessage, Sifted
 from tagstack.domain.errors import UnreadableEvent
 from tagstack.domain.events import AnyEvent
 from tagstack.domain.reading import read_event
@@ -63,21 +68,13 @@ BATCH_COLUMNS: dict[str, tuple[str, object]] = {
 
 _SCHEMA = msgspec.json.encode(dict(BATCH_COLUMNS.values())).decode()
 _SELECTED = ", ".join(f'event."{field}" AS {column}' for column, (field, _) in BATCH_COLUMNS.items())
-_MAKE_BATCH = f"""
-CREATE OR REPLACE TEMP TABLE batch AS
+_DECODED = f"""
 SELECT position, {_SELECTED}, data
   FROM (SELECT position, data, from_json(data, '{_SCHEMA}') AS event FROM arrived)
 """  # noqa: S608 made of the constants above
+_WITHOUT_DATA = f"SELECT * EXCLUDE data FROM ({_DECODED})"  # noqa: S608 the same
 
 EVENT_TYPES = frozenset(str(event.__struct_config__.tag) for event in get_args(AnyEvent))
-
-
-class Sifted(msgspec.Struct):
-    """Messages told apart: those that are events, the types among them, and a dead letter for each other."""
-
-    events: list[LogMessage] = []
-    types: set[str] = set()
-    dead: list[DeadLetter] = []
 
 
 def sift(messages: Sequence[LogMessage]) -> Sifted:
@@ -101,14 +98,54 @@ def dead_letter(message: LogMessage, error: str) -> DeadLetter:
     return DeadLetter(message.position, message.subject, message.body.decode(errors="backslashreplace"), error)
 
 
-def make_batch(con: duckdb.DuckDBPyConnection, events: Sequence[LogMessage]) -> None:
+class Decoder:
+    """Makes messages ready to be folded, whatever thread asks for it."""
+
+    def __init__(self, beforehand_min: int) -> None:
+        self._beforehand_min = beforehand_min
+        self._con = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": "false"})
+        self._con.execute("SET GLOBAL TimeZone = 'UTC'")
+        self._turn = threading.Lock()
+
+    def decode(self, messages: Sequence[LogMessage]) -> Decoded:
+        """Return messages of ascending position, sifted; decoded too where they are many."""
+        sifted = sift(messages)
+        arrived = _arrived(sifted.events)
+        if len(sifted.events) >= self._beforehand_min:
+            try:
+                with self._turn, _as_arrived(self._con, arrived):
+                    rows = self._con.sql(_WITHOUT_DATA).to_arrow_table()
+                return Decoded(messages, sifted, rows.append_column("data", arrived["data"]), done=True)
+            except duckdb.Error:
+                pass  # the fold meets it again, and finds out which event is to blame
+        return Decoded(messages, sifted, arrived)
+
+    def close(self) -> None:
+        """Decode no more."""
+        self._con.close()
+
+
+def make_batch(con: duckdb.DuckDBPyConnection, decoded: Decoded) -> None:
     """Fill the temporary relation `batch` with some events."""
-    positions = pa.array([event.position for event in events], pa.uint64())
-    bodies = pa.array([event.body for event in events], pa.string())
+    with _as_arrived(con, decoded.rows):
+        con.execute(f"CREATE OR REPLACE TEMP TABLE batch AS {'FROM arrived' if decoded.done else _DECODED}")
+
+
+def _arrived(events: Sequence[LogMessage]) -> Any:
+    """Return positions and bodies as an Arrow table; given lists, Arrow imports pandas to look at them."""
+    positions = pa.py_buffer(array("Q", [event.position for event in events]))
+    bodies = [event.body for event in events]
+    ends = pa.py_buffer(array("i", accumulate(map(len, bodies), initial=0)))
+    text = pa.StringArray.from_buffers(len(bodies), ends, pa.py_buffer(b"".join(bodies)))
     # Arrow's JSON type: the bodies are JSON already, a cast would parse every one of them again
-    data = pa.ExtensionArray.from_storage(pa.json_(pa.string()), bodies)
-    con.register("arrived", pa.table({"position": positions, "data": data}))
+    data = pa.ExtensionArray.from_storage(pa.json_(pa.string()), text)
+    return pa.table({"position": pa.Array.from_buffers(pa.uint64(), len(bodies), [None, positions]), "data": data})
+
+
+@contextmanager
+def _as_arrived(con: duckdb.DuckDBPyConnection, rows: Any) -> Iterator[None]:
+    con.register("arrived", rows)
     try:
-        con.execute(_MAKE_BATCH)
+        yield
     finally:
         con.unregister("arrived")

@@ -21,7 +21,6 @@ ROWS_PER_INSERT_MAX = 20_000
 DIFFERENCES_MAX = 100  # per relation and side
 MEMORY_LIMIT = "1GB"
 OPEN_ATTEMPTS_MAX = 5
-INTEGER_BITS = 64  # of a signed number of Arrow
 
 
 class Comparison:
@@ -100,12 +99,22 @@ class Comparison:
         columns = [column[0] for column in self._con.execute(f"FROM {folded} LIMIT 0").description or ()]
         expressions = (f"{SHOWN.get(column, column)} AS {column}" for column in columns)
         one, other = f"SELECT {', '.join(columns)} FROM {folded}", f"SELECT {', '.join(expressions)} FROM {shown}"  # noqa: S608
+        if self._digest(one, columns) == self._digest(other, columns):
+            return
         for what, left, right in (("misses", one, other), ("has", other, one)):
             found = self._con.execute(f"({left}) EXCEPT ALL ({right}) LIMIT {DIFFERENCES_MAX}")
             for values in found.fetchall():
                 row = dict(zip(columns, values, strict=True))
                 told = ", ".join(f"{name}={value}" for name, value in row.items() if value is not None)
                 yield row.get("position"), f"{relation} {what} the row {told}"
+
+    def _digest(self, rows: str, columns: list[str]) -> object:
+        """Return what tells some rows from others, in any order, but for one chance in 2 to the 64.
+
+        It costs a fraction of `EXCEPT ALL`, which keeps every row of a side in memory, and tells which differ.
+        """
+        found = self._con.execute(f"SELECT count(*), sum(hash({', '.join(columns)})::HUGEINT) FROM ({rows})")  # noqa: S608
+        return found.fetchone()
 
     def _sides(self, relation: str) -> list[tuple[str, str]]:
         """Return what was folded, and beside it what the snapshot shows, as SQL; several pairs for a macro."""
@@ -131,19 +140,7 @@ class Comparison:
         kinds = self._con.execute(f"DESCRIBE folded.{relation}").fetchall()
         names = [name for name, *_ in kinds if name in rows[0]]
         values = [f"try_cast({name} AS {kind}) AS {name}" for name, kind, *_ in kinds if name in rows[0]]
-        self._con.register("arriving", _table(rows))
+        self._con.register("arriving", pa.Table.from_pylist(rows))
         sql = f"INSERT INTO folded.{relation} ({', '.join(names)}) SELECT {', '.join(values)} FROM arriving"  # noqa: S608
         self._con.execute(sql)
         self._con.unregister("arriving")
-
-
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    """Return rows as a table; a number that no column takes is null there, as in SQL."""
-    try:
-        return pa.Table.from_pylist(rows)
-    except OverflowError:
-        return pa.Table.from_pylist([{name: _fitting(value) for name, value in row.items()} for row in rows])
-
-
-def _fitting(value: Any) -> Any:
-    return None if isinstance(value, int) and value.bit_length() >= INTEGER_BITS else value

@@ -20,12 +20,14 @@ class FileOptions(msgspec.Struct, frozen=True):
     """How a file is opened. `building`: no snapshot is taken of it, and after a crash it is built anew.
 
     Tables of fewer rows than `sorted_rows_min` are not sorted: reading all of them takes some milliseconds.
+    Fewer events than `beforehand_min` are not decoded before they are folded: handing over their rows takes longer.
     """
 
     memory_mb: int = 1_024
     threads: int = 2
     building: bool = False
     sorted_rows_min: int = 500_000
+    beforehand_min: int = 5_000
 
 
 def open_file(path: Path, options: FileOptions) -> duckdb.DuckDBPyConnection:

@@ -1,7 +1,7 @@
 """One DuckDB file of read models: rows of all of them and the checkpoint move in one transaction.
 
 A message at or below the checkpoint changes nothing, so a batch may arrive twice, late, or cut
-anywhere. Used by one thread only.
+anywhere. Used by one thread only, but for what says otherwise.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import TypeVar
 
 import duckdb
 
-from tagstack.adapters.duckdb_batch import EVENT_TYPES, Sifted, dead_letter, make_batch, sift
+from tagstack.adapters.duckdb_batch import EVENT_TYPES, Decoder, dead_letter, make_batch
 from tagstack.adapters.duckdb_opening import FileOptions, open_file
 from tagstack.adapters.duckdb_projections import BadProjection, ReadModel
 from tagstack.adapters.duckdb_sorting import check_order, sort_table
-from tagstack.application.read_models import Checkpoint, Complaint, Damaged, LogMessage, OutOfRoom
+from tagstack.application.read_models import Checkpoint, Complaint, Damaged, Decoded, LogMessage, OutOfRoom, Sifted
 
 COMPLAINTS_MAX = 100
 WAITING_SHARE = 0.35  # of the memory, for events whose rows wait for a checkpoint; the rows take twice as much
@@ -54,6 +54,7 @@ class ReadModelFile:
         self._orders = [order for model in models for order in model.sorted.items()]
         self._sorting, self._sort_tried = "", False
         self._waiting_bytes = 0  # of events whose rows no checkpoint has taken into the file
+        self._decoder = Decoder(self._options.beforehand_min)
         self.connection = open_file(path, self._options)
         # closing any descriptor of the file would end DuckDB's lock on it, so this one stays open with it
         self.descriptor = -1 if str(path) == ":memory:" else os.open(path, os.O_RDONLY)
@@ -67,18 +68,25 @@ class ReadModelFile:
             raise
 
     def fold(self, messages: Sequence[LogMessage], log: str) -> int:
-        """Fold messages of the log called `log`; return how many were new.
+        """Decode and fold messages of the log called `log`; return how many were new. Raises OutOfRoom, Damaged."""
+        return self.fold_decoded(self.decode(messages), log)
+
+    def decode(self, messages: Sequence[LogMessage]) -> Decoded:
+        """Return messages ready to be folded; called by any thread."""
+        by_position = {message.position: message for message in messages}
+        return self._decoder.decode([by_position[position] for position in sorted(by_position)])
+
+    def fold_decoded(self, decoded: Decoded, log: str) -> int:
+        """Fold decoded messages of the log called `log`, each once; return how many were new.
 
         Raises: OutOfRoom, Damaged.
         """
-        fresh: list[LogMessage] = []
-        last = self.checkpoint.position
-        for message in sorted(messages, key=lambda message: message.position):
-            if message.position > last:
-                fresh.append(message)
-                last = message.position
+        before = self.checkpoint.position
+        fresh = [message for message in decoded.messages if message.position > before]
+        if len(fresh) < len(decoded.messages):
+            decoded = self._decoder.decode(fresh)
         if fresh:
-            self._fold(fresh, sift(fresh), log)
+            self._fold(decoded, log)
             self._relieve(fresh)
         return len(fresh)
 
@@ -144,11 +152,12 @@ class ReadModelFile:
         self.connection.interrupt()
 
     def limit_memory(self, megabytes: int) -> None:
-        """Change the bound on memory."""
-        self.connection.execute(f"SET memory_limit = '{megabytes}MB'")
+        """Change the bound on memory. Raises OutOfRoom where more is in use that can't be let go."""
+        self._guarded(lambda: self.connection.execute(f"SET memory_limit = '{megabytes}MB'"))
 
     def close(self) -> None:
         """Close the file."""
+        self._decoder.close()
         self.connection.close()
         if self.descriptor >= 0:
             os.close(self.descriptor)
@@ -181,26 +190,27 @@ class ReadModelFile:
         except duckdb.ProgrammingError as error:
             raise BadProjection(f"projections: {model}/{file}.sql: {error}") from error
 
-    def _fold(self, fresh: Sequence[LogMessage], sifted: Sifted, log: str) -> None:
+    def _fold(self, decoded: Decoded, log: str) -> None:
         """Store a batch; where a row of it can't be stored, halve it until that one is alone."""
-        after = Checkpoint(fresh[-1].position, log, fresh[-1].identity)
+        messages = decoded.messages
+        after = Checkpoint(messages[-1].position, log, messages[-1].identity)
         try:
-            self._guarded(lambda: self._transaction(lambda: self._store(sifted, after)))
+            self._guarded(lambda: self._transaction(lambda: self._store(decoded, after)))
         except _OF_A_ROW as error:
-            if len(fresh) == 1 and sifted.events:
-                self._fold(fresh, Sifted(dead=[dead_letter(fresh[0], str(error))]), log)
+            if len(messages) == 1 and decoded.sifted.events:
+                self._fold(Decoded(messages, Sifted(dead=[dead_letter(messages[0], str(error))])), log)
                 return
-            if len(fresh) == 1:
+            if len(messages) == 1:
                 raise
         except OutOfRoom:
-            if len(fresh) == 1:
+            if len(messages) == 1:
                 raise
         else:
             self.checkpoint = after
-            self.dead_letters += len(sifted.dead)
+            self.dead_letters += len(decoded.sifted.dead)
             return
-        for half in (fresh[: len(fresh) // 2], fresh[len(fresh) // 2 :]):
-            self._fold(half, sift(half), log)
+        for half in (messages[: len(messages) // 2], messages[len(messages) // 2 :]):
+            self._fold(self._decoder.decode(half), log)
 
     def _relieve(self, folded: Sequence[LogMessage]) -> None:
         """Take the rows of a file that is being built out of the memory, once they are many."""
@@ -214,14 +224,14 @@ class ReadModelFile:
         self._guarded(lambda: self.connection.execute("CHECKPOINT"))
         self._waiting_bytes = 0
 
-    def _store(self, sifted: Sifted, after: Checkpoint) -> None:
-        if sifted.events:
-            make_batch(self.connection, sifted.events)
+    def _store(self, decoded: Decoded, after: Checkpoint) -> None:
+        if decoded.sifted.events:
+            make_batch(self.connection, decoded)
             for folds, statement in self._applied:
-                if not folds.isdisjoint(sifted.types):
+                if not folds.isdisjoint(decoded.sifted.types):
                     self.connection.execute(statement)
-        if sifted.dead:
-            letters = [list(letter) for letter in sifted.dead]
+        if decoded.sifted.dead:
+            letters = [list(letter) for letter in decoded.sifted.dead]
             self.connection.executemany("INSERT INTO dead_letters VALUES (?, ?, ?, ?)", letters)
         self.connection.execute(
             "UPDATE checkpoint SET position = ?, log = ?, event_id = ?", [after.position, after.log, after.event_id]

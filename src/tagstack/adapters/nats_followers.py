@@ -1,25 +1,25 @@
 """Hears every tag event through one durable consumer, in one worker at a time, and feeds the followers.
 
 The server pins the consumer to one client; when that one dies, another is pinned, learns anew who
-follows whom, and goes on with what was not acknowledged.
+follows whom, and goes on with what was not acknowledged. Events come over a `Transport`; all that is rare is asked
+over nats-py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 import msgspec
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from tagstack.adapters.cancelling import cancelled
-from tagstack.adapters.nats_reader import LogSource
+from tagstack.adapters.nats_reader import LogSource, header_of, numbers_of
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, settled
 from tagstack.adapters.nats_subjects import EVENTS
+from tagstack.adapters.nats_trace import TRACEPARENT, continue_trace
+from tagstack.adapters.nats_transport import Arrived, Transport, Unsubscribe
 from tagstack.application.followers import Followers, Heard
 from tagstack.domain.errors import TagstackError, Unavailable, UnreadableEvent
 from tagstack.domain.nesting import UNREADABLE
@@ -37,6 +37,7 @@ RETRY_WAIT_S = 0.5
 STOP_TIMEOUT_S = 2.0
 LEARN_WAIT_S = 1.0  # for the next of what is learned, before it is looked whether the server is silent for good
 LEARNED_AT_ONCE = 100
+PIN = "Nats-Pin-Id"
 _PIN_MISMATCH = "423"
 _ASK_AGAIN = ("404", "408", _PIN_MISMATCH)  # no messages, expired, another client is pinned
 
@@ -47,23 +48,24 @@ _decoder = msgspec.json.Decoder(Heard)
 class FollowerFeed:
     """Feeds `Followers` from the log."""
 
-    def __init__(self, nc: Client, log: LogSource, followers: Followers) -> None:
+    def __init__(self, nc: Client, transport: Transport, log: LogSource, followers: Followers) -> None:
         self._nc = nc
+        self._transport = transport
         self._log = log
         self._followers = followers
-        self._arrived: asyncio.Queue[Msg] = asyncio.Queue(2 * BATCH_MESSAGES_MAX)
-        self._inbox = nc.new_inbox()
+        self._arrived: asyncio.Queue[Arrived | None] = asyncio.Queue()  # holds what two pulls asked for; None: stop
+        self._inbox = transport.new_inbox()
         self._pin = ""
         self._wanted = 0
         self._busy = False
         self._stopping = False
-        self._subscription: Subscription | None = None
-        self._unfinished: list[Msg] = []  # heard, and not acknowledged yet
+        self._unsubscribe: Unsubscribe | None = None
+        self._unfinished: list[Arrived] = []  # heard, and not acknowledged yet
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Declare the consumer and begin to listen."""
-        self._subscription = await self._nc.subscribe(self._inbox, cb=self._arrived.put)
+        self._unsubscribe = await self._transport.subscribe(self._inbox, self._arrived.put_nowait)
         await self._declare()
         self._task = asyncio.create_task(self._run())
 
@@ -72,22 +74,22 @@ class FollowerFeed:
         if self._task is None:
             return
         self._stopping = True
-        with contextlib.suppress(asyncio.QueueFull):  # a full queue keeps the task awake anyway
-            self._arrived.put_nowait(Msg(self._nc))
+        self._arrived.put_nowait(None)
         await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
         await cancelled([self._task], STOP_TIMEOUT_S)
-        if self._subscription is None or not self._nc.is_connected:
+        if self._unsubscribe is None or not self._transport.is_connected:
             return
-        await self._subscription.unsubscribe()
-        await settled(self._nc)  # from here on the server sends us nothing more
+        await self._unsubscribe()  # from here on the server sends us nothing more
         while not self._arrived.empty():
-            self._unfinished.append(self._arrived.get_nowait())
+            if (msg := self._arrived.get_nowait()) is not None:
+                self._unfinished.append(msg)
         for msg in self._unfinished:
             if msg.reply:
-                await self._nc.publish(msg.reply, b"-NAK")
+                await self._transport.publish(msg.reply, b"-NAK")
         if self._pin:
             unpin = f"$JS.API.CONSUMER.UNPIN.{EVENTS_STREAM}.{CONSUMER}"
-            await self._nc.publish(unpin, msgspec.json.encode({"group": GROUP}))
+            await self._transport.publish(unpin, msgspec.json.encode({"group": GROUP}))
+        await self._transport.flush()
         await settled(self._nc)
 
     async def _declare(self) -> None:
@@ -112,14 +114,18 @@ class FollowerFeed:
             try:
                 await self._pull()
                 while not self._stopping:
-                    async with asyncio.timeout(2 * PULL_EXPIRES_S):
-                        msg = await self._arrived.get()
-                    await self._take(msg)
+                    await self._take(await self._next())
             except TimeoutError:
                 continue  # the server forgot the request, as after a restart: ask again
             except (TagstackError, NatsError) as error:
                 _log.warning("followers: %s; trying again", error or type(error).__name__)
                 await asyncio.sleep(RETRY_WAIT_S)
+
+    async def _next(self) -> Arrived | None:
+        if not self._arrived.empty():  # a timeout for each of many costs as much as to hear it
+            return self._arrived.get_nowait()
+        async with asyncio.timeout(2 * PULL_EXPIRES_S):
+            return await self._arrived.get()
 
     async def _pull(self) -> None:
         """Ask for what is there by now, or, after that was nothing, for the next event whenever it comes.
@@ -131,24 +137,25 @@ class FollowerFeed:
         if self._pin:
             request["id"] = self._pin
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.{CONSUMER}"
-        await self._nc.publish(subject, msgspec.json.encode(request), reply=self._inbox)
+        await self._transport.publish(subject, msgspec.json.encode(request), self._inbox)
 
-    async def _take(self, msg: Msg) -> None:
-        headers = msg.headers or {}
+    async def _take(self, msg: Arrived | None) -> None:
+        if msg is None:
+            return
         if self._stopping:
             self._unfinished.append(msg)
             return
         if not msg.reply:  # not a message, but the end of a request
-            await self._ended(headers)
+            await self._ended((msg.headers or {}).get("Status", ""))
             return
         self._unfinished.append(msg)
-        if not await self._heard(msg, headers.get("Nats-Pin-Id", "")):
+        if not await self._heard(msg, header_of(msg, PIN)):
             return
         self._wanted -= 1
         if self._wanted == 0:
             await self._finish()
 
-    async def _heard(self, msg: Msg, pin: str) -> bool:
+    async def _heard(self, msg: Arrived, pin: str) -> bool:
         """Hear a message however often that takes: the next acknowledgement covers it. False: stopped before."""
         while not self._stopping:
             try:
@@ -166,13 +173,12 @@ class FollowerFeed:
         """Acknowledge what was heard, let more gather if there was any, and ask for it."""
         self._busy = bool(self._unfinished)
         if self._unfinished:
-            await self._nc.publish(self._unfinished[-1].reply, b"+ACK")  # all up to this one
+            await self._transport.publish(self._unfinished[-1].reply, b"+ACK")  # all up to this one
             self._unfinished.clear()
             await asyncio.sleep(GATHER_S)
         await self._pull()
 
-    async def _ended(self, headers: dict[str, str]) -> None:
-        status = headers.get("Status")
+    async def _ended(self, status: str) -> None:
         if status == _PIN_MISMATCH:
             self._pin = ""
         if status not in _ASK_AGAIN:
@@ -180,11 +186,12 @@ class FollowerFeed:
             await self._declare()
         await self._finish()
 
-    async def _hear(self, msg: Msg) -> None:
-        position = msg.metadata.sequence.stream
+    async def _hear(self, msg: Arrived) -> None:
+        position, _, _ = numbers_of(msg.reply)
         event = _read(position, msg.data)
         if event is None:
             return
+        continue_trace({TRACEPARENT: header_of(msg, TRACEPARENT)})  # reading all headers of each would cost more
         try:
             await self._followers.hear(position, event)
         except UnreadableEvent as error:

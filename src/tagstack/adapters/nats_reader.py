@@ -190,18 +190,16 @@ class NatsReader:
             return
         if self._lost:
             return
-        tokens = reply.split(".")
-        # $JS.ACK.<stream>.<consumer>.<deliveries>.<position>.<number>.<time>.<pending>, or the form with a domain
-        position, number, _, pending = tokens[5:9] if len(tokens) == 9 else tokens[7:11]
-        if int(number) != self._delivered + 1 or int(position) <= self._received:
+        position, number, pending = numbers_of(reply)
+        if number != self._delivered + 1 or position <= self._received:
             self._end(f"message {number} at position {position} came after {self._delivered} at {self._received}")
             return
         self._delivered += 1
         self._asked -= 1
-        self._received = int(position)
-        self.log_position = self._received + int(pending)
+        self._received = position
+        self.log_position = position + pending
         body = msg.data
-        self._buffer.append(LogMessage(self._received, msg.subject, body, _identity(msg)))
+        self._buffer.append(LogMessage(self._received, msg.subject, body, header_of(msg, IDENTITY)))
         self._buffered_bytes += len(body)
         self._arrived.set()
 
@@ -228,7 +226,16 @@ class NatsReader:
         self._arrived.set()
 
 
-def _identity(msg: Arrived) -> str:
+def numbers_of(reply: str) -> tuple[int, int, int]:
+    """Return a delivered message's position, its number within the consumer, and how many more are pending."""
+    tokens = reply.split(".")
+    # $JS.ACK.<stream>.<consumer>.<deliveries>.<position>.<number>.<time>.<pending>, or the form with a domain
+    position, number, _, pending = tokens[5:9] if len(tokens) == 9 else tokens[7:11]
+    return int(position), int(number), int(pending)
+
+
+def header_of(msg: Arrived, name: str) -> str:
+    """Return one header of a message, "" where there is none."""
     if isinstance(msg, Delivered):  # reading one header costs a tenth of reading all of them
-        return find_header(msg.head, IDENTITY)
-    return (msg.headers or {}).get(IDENTITY, "")
+        return find_header(msg.head, name)
+    return (msg.headers or {}).get(name, "")

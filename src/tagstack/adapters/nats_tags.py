@@ -52,7 +52,9 @@ class TagsKeeper:
         self._tags = DirectGet(nc, TAGS_STREAM)
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._checked = (0, "")
+        self._state = (0, "")  # how far log and TAGSTACK_TAGS were when last looked at
+        self._checked = (0, "")  # the same, of when they last agreed
+        self._copied = (0, "")  # and of when everything was copied
         self._behind = (0, 0.0)  # position up to which was copied when it was found behind, and since when it is
         self.renewed = 0
         self.woken = 0
@@ -72,7 +74,7 @@ class TagsKeeper:
 
     def reconnected(self) -> None:
         """Check at once, and everything."""
-        self._checked = (0, "")
+        self._checked = self._copied = (0, "")
         self._due.set()
 
     async def check(self) -> None:
@@ -81,7 +83,8 @@ class TagsKeeper:
         Raises: Unavailable.
         """
         if not await self.difference():
-            await self._wake()
+            if self._state != self._copied:
+                await self._wake()
             return
         # not all workers in one moment: nats-server then fails to create the stream, or one deletes what another made
         await asyncio.sleep(CONFIRM_WAIT_S * random.uniform(1, 3))  # noqa: S311 jitter
@@ -107,11 +110,11 @@ class TagsKeeper:
         if _moment(tags["created"]) < _moment(log["created"]):
             return "it is older than the log"
         last = int(log["state"]["last_seq"])
+        self._state = state = (last, str(newest.position) if newest else "")
         if newest is None:
             return ""
         if _source(newest) > last:
             return f"it comes from position {_source(newest)}, the log ends at {last}"
-        state = (last, str(newest.position))
         if state == self._checked:
             return ""
         why = await self._compare(last, newest.position)
@@ -148,6 +151,7 @@ class TagsKeeper:
         reached = _source(copied) if copied else 0
         if stored is None or stored.position <= reached:
             self._behind = (0, 0.0)
+            self._copied = self._state
             return
         now = time.monotonic()
         if self._behind[1] == 0 or self._behind[0] != reached:

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -97,10 +98,10 @@ class Builder(ABC, Generic[Models]):
     async def _compact(self, whole: int, events: int) -> None:
         """Sort a copy of the live file, and put it in its place; where that fails, it is given up and tried later."""
         self.compacting = True
-        self._compaction.begins()
+        before_s = await self._beside(time.thread_time)
         try:
             await self._build(lambda: self._beside(self._files.copy, whole, events, self._gives_way), self._gives_way)
-            self._compaction.ended()
+            self._compaction.ended(await self._beside(time.thread_time) - before_s)
         except TagstackError as error:
             self._compaction.gave_up(str(error))
         finally:
@@ -123,15 +124,27 @@ class Builder(ABC, Generic[Models]):
             return stopping() or (building.checkpoint.position >= target and self._near(building))
 
         try:
-            await self._follow(building, reached, published=False)
+            await self._catch_up(building, reached, stopping)
             await self._sort(building, stopping)
-            await self._follow(building, reached, published=False)
+            await self._catch_up(building, reached, stopping)
             if not stopping():
                 await self._switch(building)
         except (OtherLog, Damaged):
             self._building = None
             await self._in_thread(self._files.set_aside, building)
             raise
+
+    async def _catch_up(self, building: Models, reached: Callable[[], bool], stopping: Callable[[], bool]) -> None:
+        """Follow the log until that is reached; a copy waits whenever the live file falls behind."""
+        while True:
+            await self._follow(building, lambda: reached() or self._live_goes_first(), published=False)
+            if reached():
+                return
+            while self._live_goes_first() and not stopping():  # noqa: ASYNC110 nobody tells
+                await asyncio.sleep(LOOK_INTERVAL_S)
+
+    def _live_goes_first(self) -> bool:
+        return self.compacting and self._live is not None and not self._near(self._live)
 
     async def _sort(self, building: Models, stopping: Callable[[], bool]) -> None:
         """Sort beside the thread that follows the log; a stop ends it. Raises OutOfRoom, Damaged."""

@@ -1,7 +1,7 @@
 """When the tables of the live file are sorted anew: once enough events lie behind the sorted ones.
 
 Each time all of them are sorted. Two shares keep that from becoming too much: one of the events, so that the
-work in all grows little faster than the log, and one of the time, so that a busy machine has most of it left.
+work in all grows little faster than the log, and one of the processor time, so that a busy machine has most of it left.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from tagstack.application.read_models import ReadModels
 
 UNSORTED_SHARE = 0.02  # of the sorted events: at the most 35 compactions until there are twice as many
-TIME_SHARE = 0.1  # that compactions may take
+TIME_SHARE = 0.1  # of one core, that compactions may take
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Compaction:
     ) -> None:
         self._unsorted_max, self._retry_interval_s = unsorted_events_max, retry_interval_s
         self._clock = clock
-        self._began_at, self._not_before = 0.0, float("-inf")
+        self._not_before = float("-inf")
         self.waits = ""
 
     def due(self, models: ReadModels) -> bool:
@@ -42,14 +42,10 @@ class Compaction:
             return False
         return self._clock() >= self._not_before
 
-    def begins(self) -> None:
-        """Take notice that one begins."""
-        self._began_at = self._clock()
-
-    def ended(self) -> None:
-        """Take notice that it ended well."""
-        now = self._clock()
-        self._not_before = now + (now - self._began_at) * (1 / TIME_SHARE - 1)
+    def ended(self, busy_s: float) -> None:
+        """Take notice that one ended well, and how much processor time copying and sorting took."""
+        self._not_before = self._clock() + busy_s * (1 / TIME_SHARE - 1)
+        _log.info("a compaction sorted the tables in %.1f s of processor time", busy_s)
 
     def gave_up(self, why: str) -> None:
         """Take notice that it failed; the log is told the first time."""

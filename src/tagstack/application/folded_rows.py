@@ -20,12 +20,20 @@ Row = dict[str, Any]
 
 def event_row(record: Record, event: Event) -> Row:
     """Return the row of `events`."""
-    fields = ("time", "origin", "actor", "reason", "cause", "caused_by")
-    told = {field: getattr(event, field) for field in fields}
+    row: Row = {
+        "position": record.position,
+        "type": event.__struct_config__.tag,
+        "body": hashlib.md5(record.body, usedforsecurity=False).hexdigest(),
+        "time": event.time,
+        "origin": event.origin,
+        "actor": event.actor,
+        "reason": event.reason,
+        "cause": event.cause,
+        "caused_by": event.caused_by,
+    }
     for field in ("namespace", "image_stream", "tag", "image", "previous_image", "pull_spec", "generation"):
-        told[field] = getattr(event, field, None)
-    body = hashlib.md5(record.body, usedforsecurity=False).hexdigest()
-    return {"position": record.position, "type": event.__struct_config__.tag, "body": body} | told
+        row[field] = getattr(event, field, None)
+    return row
 
 
 def dead_letter_row(record: Record) -> Row:

@@ -76,10 +76,11 @@ class _Stream(msgspec.Struct):
 
 
 class Folding:
-    """Sees every message in order and writes what the relations have to hold."""
+    """Sees every message in order and writes what the relations have to hold; without `past`, what is so at the end."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, *, past: bool = True) -> None:
         self._rows = rows
+        self._past = past
         self._streams: dict[Name, _Stream] = {}
 
     def see(self, record: Record, event: Event | None) -> None:
@@ -164,12 +165,28 @@ class Folding:
             tag.top = None
 
     def _entry(self, name: Name, tag: str, entry: _Entry, until: str | None) -> None:
+        if not self._past:
+            return
         head = entry.head
-        told: Row = {"namespace": name[0], "image_stream": name[1], "tag": tag, "number": entry.number}
-        told |= {"image": head.image, "pull_spec": head.pull_spec, "generation": head.generation}
-        told |= {"valid_from": head.since, "valid_to": until, "origin": head.origin, "actor": head.actor}
-        told |= {"reason": head.reason, "cause": head.cause, "caused_by": head.caused_by}
-        self._rows.add("entries", told | {"restores": head.restores, "position": entry.position})
+        row: Row = {
+            "namespace": name[0],
+            "image_stream": name[1],
+            "tag": tag,
+            "number": entry.number,
+            "image": head.image,
+            "pull_spec": head.pull_spec,
+            "generation": head.generation,
+            "valid_from": head.since,
+            "valid_to": until,
+            "origin": head.origin,
+            "actor": head.actor,
+            "reason": head.reason,
+            "cause": head.cause,
+            "caused_by": head.caused_by,
+            "restores": head.restores,
+            "position": entry.position,
+        }
+        self._rows.add("entries", row)
 
     def _end_of_tag(self, name: Name, tag: str, stream: _Stream, known: _Tag) -> None:
         if known.top is not None:
@@ -195,7 +212,7 @@ class AsOf:
     def __init__(self, rows: Rows, time: str) -> None:
         self.time = time
         self._rows = rows
-        self._folding = Folding(self)
+        self._folding = Folding(self, past=False)
 
     def see(self, record: Record, event: Event | None) -> None:
         """Fold the next message."""

@@ -1,7 +1,8 @@
 """The projector: folds the log into read models, shows readers snapshots, rebuilds beside the live file.
 
 All work on files is done in one thread of its own, so that whoever asks for the state is answered
-meanwhile. Where it dies does not matter: the file tells how far it came, the log has the rest.
+meanwhile; the next batch is decoded in another one. Where it dies does not matter: the file tells how far
+it came, the log has the rest.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import msgspec
 
 from tagstack.application.building import Builder
 from tagstack.application.compaction import unsorted
+from tagstack.application.lookahead import Lookahead
 from tagstack.application.publication import Publication
 from tagstack.application.read_models import (
     Damaged,
+    Decoded,
     Files,
-    LogMessage,
     Models,
     Observer,
     OtherLog,
@@ -188,20 +190,21 @@ class Projector(Builder[Models]):
             )
         self.log_position = identity.last
         reader = await self._source.read(models.checkpoint.position)
+        ahead = Lookahead(reader, models, self._options.batch)
         self.trouble = ""
         try:
             while not self._stopping and not done():
-                messages = await reader.take(self._patience() if published else IDLE_S)
+                decoded = await ahead.take(self._patience() if published else IDLE_S)
                 self.log_position = max(reader.log_position, models.checkpoint.position)
-                if messages:
-                    await self._fold(models, messages, identity.created, published=published)
+                if decoded is not None:
+                    await self._fold(models, decoded, identity.created, published=published)
                 if published and self._patience() == 0:
                     await self._in_thread(self._publication.publish, models)
         finally:
-            await reader.stop()
+            await ahead.stop()
 
-    async def _fold(self, models: Models, messages: list[LogMessage], log: str, *, published: bool) -> None:
-        new = await self._in_thread(models.fold, messages, log)
+    async def _fold(self, models: Models, decoded: Decoded, log: str, *, published: bool) -> None:
+        new = await self._in_thread(models.fold_decoded, decoded, log)
         if published and new:
             self._publication.changed = True
             self._observer.folded(new)

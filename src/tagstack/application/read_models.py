@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -40,6 +40,23 @@ class DeadLetter(NamedTuple):
     subject: str
     payload: str
     error: str
+
+
+class Sifted(msgspec.Struct):
+    """Messages told apart: those that are events, the types among them, and a dead letter for each other."""
+
+    events: list[LogMessage] = []
+    types: set[str] = set()
+    dead: list[DeadLetter] = []
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """Messages in the order of the log, made ready to be folded; `done` says how far the adapter's rows are that."""
+
+    messages: Sequence[LogMessage]
+    sifted: Sifted
+    rows: Any = None
+    done: bool = False
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -129,8 +146,12 @@ class ReadModels(Protocol):
     sorted_position: int  # what was reached when rows were last put in order
     dead_letters: int
 
-    def fold(self, messages: Sequence[LogMessage], log: str) -> int:
-        """Fold messages, each once; return how many were new. Raises OutOfRoom, Damaged."""
+    def decode(self, messages: Sequence[LogMessage]) -> Decoded:
+        """Return messages ready to be folded. Called by any thread, while others are folded too."""
+        ...
+
+    def fold_decoded(self, decoded: Decoded, log: str) -> int:
+        """Fold decoded messages, each once; return how many were new. Raises OutOfRoom, Damaged."""
         ...
 
     def complaints(self) -> list[Complaint]:
@@ -157,7 +178,7 @@ class ReadModels(Protocol):
         ...
 
     def limit_memory(self, megabytes: int) -> None:
-        """Change the bound on memory."""
+        """Change the bound on memory. Raises OutOfRoom where more is in use that can't be let go."""
         ...
 
     def close(self) -> None:

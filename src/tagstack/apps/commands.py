@@ -97,7 +97,7 @@ class CommandsPart:
         await self.queue.start(nc)
         await QueryIntake(nc, Queries(log, grants, self._settings.internal_registry)).start()
         source = LogSource(nc, ReaderLimits(LEARNED_MESSAGES_MAX, LEARNED_BYTES_MAX), acks)
-        self._feed = FollowerFeed(nc, source, self._follow_with(log, self._handler))
+        self._feed = FollowerFeed(nc, acks, source, self._follow_with(log, self._handler))
         await self._feed.start()
         self._intake = CommandIntake(commands, self.handle, self._settings.in_flight_max, self._refused)
         await self._intake.start()

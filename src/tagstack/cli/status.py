@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CONTROL = "tagstack.control.projector"
 POLL_INTERVAL_S = 0.1
 CHECK_TIMEOUT_S = 300.0
-IN_WORK = ("rebuilding", "unsorted", "compacting", "compactionWaits")
+IN_WORK = ("rebuilding", "compacting", "compactionWaits")
 QUIET_POLLS_MAX = 5  # so often "not rebuilding" after the request means that it is over
 
 State = dict[str, Any]
@@ -69,7 +69,7 @@ async def _status(client: ServiceClient, form: str, *, check: bool) -> int:
         for model in found["readModels"]:
             say(model["name"])
     else:
-        _tell(found, streams, dead)
+        _tell(found | {"unsorted": state.get("unsorted")}, streams, dead)
         if check and not complaints and not trouble:
             say("")
             say("the checks of every read model pass")
@@ -95,7 +95,7 @@ def _tell(found: State, streams: dict[str, State], dead: tuple[int, int]) -> Non
     say(f"dead letters {dead[0]} in the queue, {dead[1]} in the log")
     if building := found.get("rebuilding"):
         say(f"read models are being built, at position {building['position']} of {building['log']}")
-    if "unsorted" in found:
+    if found["unsorted"] is not None:
         say(_order(found))
     say("")
     models = ((model["name"], model["position"], model["lag"]) for model in found["readModels"])

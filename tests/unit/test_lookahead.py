@@ -1,0 +1,90 @@
+"""The log is read one batch ahead of the fold, and only while it has more than a batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+
+from tagstack.application.lookahead import Lookahead
+from tagstack.application.read_models import Decoded, LogMessage, ReaderLost, ReadModels, Sifted
+
+BATCH = 3
+
+
+class PiecesOfLog:
+    """A reader that hands out messages two at a time, and is lost after some of those that the log has."""
+
+    def __init__(self, length: int, readable: int) -> None:
+        self.log_position, self.read, self.stopped = length, 0, False
+        self._readable = readable
+
+    async def take(self, wait_s: float) -> list[LogMessage]:
+        """Return the next two messages."""
+        if self.read == self._readable:
+            raise ReaderLost("the end")
+        first, self.read = self.read + 1, min(self.read + 2, self._readable)
+        return [LogMessage(position, "subject", b"{}") for position in range(first, self.read + 1)]
+
+    async def stop(self) -> None:
+        """Be stopped."""
+        self.stopped = True
+
+
+class Undecoded:
+    """Read models that leave messages as they are."""
+
+    def decode(self, messages: Sequence[LogMessage]) -> Decoded:
+        """Return them."""
+        return Decoded(messages, Sifted())
+
+
+async def taken(ahead: Lookahead) -> list[int]:
+    """Return the positions of the next batch."""
+    decoded = await ahead.take(1.0)
+    return [message.position for message in decoded.messages] if decoded else []
+
+
+async def has_read(reader: PiecesOfLog, messages: int) -> None:
+    """Wait until so many messages have been read."""
+    async with asyncio.timeout(5):
+        while reader.read < messages:  # noqa: ASYNC110 nobody tells
+            await asyncio.sleep(0)
+
+
+def test_far_behind_the_next_batch_is_read_before_it_is_asked_for() -> None:
+    """And it is a whole batch, in whatever pieces messages come; near the end it is what is there.
+
+    Seen to fail when `Lookahead.take` begins no reading, and when `_read` takes one piece only.
+    """
+
+    async def scenario() -> None:
+        reader = PiecesOfLog(9, 9)
+        ahead = Lookahead(reader, cast(ReadModels, Undecoded()), BATCH)
+        assert await taken(ahead) == [1, 2, 3, 4]
+        await has_read(reader, 6)
+        assert await taken(ahead) == [5, 6]
+        assert await taken(ahead) == [7, 8]
+        assert reader.read == 8
+        await ahead.stop()
+        assert reader.stopped
+
+    asyncio.run(scenario())
+
+
+def test_what_ends_reading_ahead_is_told_after_the_batch_before() -> None:
+    """The batch that was read is handed out to be folded; whoever asks for the next hears why there is none.
+
+    Seen to fail when `Lookahead.take` awaits the reading that it begins.
+    """
+
+    async def scenario() -> None:
+        ahead = Lookahead(PiecesOfLog(20, 4), cast(ReadModels, Undecoded()), BATCH)
+        assert await taken(ahead) == [1, 2, 3, 4]
+        with pytest.raises(ReaderLost):
+            await taken(ahead)
+        await ahead.stop()
+
+    asyncio.run(scenario())
