@@ -156,6 +156,24 @@ async def test_a_damaged_file_is_set_aside_and_built_anew(nats_url: str, tmp_pat
     assert len(list((home / "read-models").glob("damaged-*.duckdb"))) == 2
 
 
+@pytest.mark.parametrize("at", [8, 4_100, 8_200, 12_300])
+def test_a_damaged_block_is_noticed(tmp_path: Path, at: int) -> None:
+    """A file with a wrong byte in any of its headers or its first block is set aside, and told from a locked one.
+
+    Seen to fail when `open_file` took "block" in DuckDB's message for a lock: the projector never came up again.
+    """
+    files = ReadModelFiles(tmp_path, MODELS)
+    models = files.create()
+    models.fold([tagged(each) for each in range(1, 6)], "log")
+    models.close()
+    data = bytearray(models.path.read_bytes())
+    data[at] ^= 0xFF
+    models.path.write_bytes(data)
+    assert files.open() is None
+    assert list(tmp_path.glob("damaged-*"))
+    files.close()
+
+
 @pytest.mark.parametrize("at", [100, 5_000, -100])
 def test_a_damaged_write_ahead_log_is_noticed(tmp_path: Path, at: int) -> None:
     """One wrong byte in what a killed process left is found when the file is opened.

@@ -13,6 +13,7 @@ from tagstack.domain.errors import Unavailable
 
 BUILDING_THREADS = 1  # a batch is too small to share out: a second thread costs more than it brings
 CHECKPOINTS_BY_HAND = "1TB"
+OPEN_ELSEWHERE = "Could not set lock on file"  # in what DuckDB says then; damage speaks of blocks
 
 
 class FileOptions(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ def open_file(path: Path, options: FileOptions) -> duckdb.DuckDBPyConnection:
         if options.building:
             _attach(con, path)
     except duckdb.Error as error:
-        if "lock" in str(error):
+        if OPEN_ELSEWHERE in str(error):
             raise Unavailable(f"{path} is open in another process: {error}") from error
         raise Damaged(f"{path} can't be opened: {error}") from error
     con.execute("SET GLOBAL TimeZone = 'UTC'")  # the same rows wherever the machine stands

@@ -238,7 +238,7 @@ class ReadModelFile:
         )
 
     def _rehearse(self) -> None:
-        make_batch(self.connection, [])
+        make_batch(self.connection, self.decode([]))
         for model in self._models:
             self._run(model.name, "apply", model.apply)
             self._run(model.name, "checks", model.checks)

@@ -30,6 +30,7 @@ from tagstack.application.read_models import (
 from tagstack.domain.errors import TagstackError, Unavailable
 
 LOOK_INTERVAL_S = 0.25
+LIVE_SHARE = 3  # the part of the memory that is left to the live file, a third; half is for the one that is built
 NICENESS = 10  # following the log goes first
 
 _log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ class Builder(ABC, Generic[Models]):
         if self._building is None:
             self._building = await make()
             if self._live is not None:
-                await self._in_thread(self._live.limit_memory, self._options.memory_mb // 2)
+                await self._in_thread(self._live.limit_memory, self._options.memory_mb // LIVE_SHARE)
         building = self._building
         target = (await self._source.identity(0)).last
 

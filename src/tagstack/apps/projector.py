@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tagstack.adapters.duckdb_files import ReadModelFiles
 from tagstack.adapters.duckdb_opening import FileOptions
+from tagstack.adapters.duckdb_projections import ReadModel
 from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.duckdb_snapshots import DuckDBSnapshots, SnapshotLimits
 from tagstack.adapters.nats_reader import LogSource, ReaderLimits
@@ -72,7 +73,7 @@ class ProjectorPart:
 
     def __init__(self, settings: Settings, registry: CollectorRegistry, limits: SnapshotLimits | None = None) -> None:
         self._settings = settings
-        self._files = _files(settings)
+        self._models = read_projections(settings)
         self._metrics = Metrics(registry)
         self._limits = limits or SnapshotLimits(kept_max=settings.snapshots_max)
         self._nc: Client | None = None
@@ -83,7 +84,7 @@ class ProjectorPart:
         """Open the read models, publish a snapshot, follow the log, and answer on the control subject."""
         self._nc = nc
         await declare(nc, self._settings.replicas)
-        projector = _projector(self._files, self._settings, self._limits, self._metrics)
+        projector = _projector(self._models, self._settings, self._limits, self._metrics)
         self._metrics.position.set_function(lambda: projector.position)
         self._metrics.lag.set_function(lambda: max(projector.log_position - projector.position, 0))
         self._metrics.dead.set_function(lambda: projector.dead_letters)
@@ -142,26 +143,19 @@ class ProjectorPart:
             await msg.respond(await self.control(msg.data))
 
 
-def _files(settings: Settings) -> ReadModelFiles:
-    options = FileOptions(memory_mb=_duckdb_memory_mb(settings))
-    return ReadModelFiles(settings.read_models, read_projections(settings), options)
-
-
 def _projector(
-    files: ReadModelFiles, settings: Settings, limits: SnapshotLimits, observer: Observer
+    models: list[ReadModel], settings: Settings, limits: SnapshotLimits, observer: Observer
 ) -> Projector[ReadModelFile]:
+    memory_mb = max(int(settings.projector_memory_mb * DUCKDB_SHARE), 1)
     options = ProjectorOptions(
         snapshot_interval_s=settings.snapshot_interval_ms / 1000,
         batch=settings.batch_events_max,
-        memory_mb=_duckdb_memory_mb(settings),
+        memory_mb=memory_mb,
         shutdown_timeout_s=settings.shutdown_timeout_s,
         unsorted_events_max=settings.unsorted_events_max,
     )
+    files = ReadModelFiles(settings.read_models, models, FileOptions(memory_mb=memory_mb))
     return Projector(files, DuckDBSnapshots(settings.live, limits), options, observer)
-
-
-def _duckdb_memory_mb(settings: Settings) -> int:
-    return max(int(settings.projector_memory_mb * DUCKDB_SHARE), 1)
 
 
 def build(settings: Settings) -> shell.Worker:
