@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import duckdb
 import msgspec
 import pytest
 
-from tagstack.adapters.duckdb_batch import make_batch, sift
+from tagstack.adapters.duckdb_batch import Decoder, make_batch, sift
 from tagstack.adapters.nats_log import decode
 from tagstack.application.read_models import LogMessage
 from tagstack.domain.errors import UnreadableEvent
@@ -59,9 +60,10 @@ def test_commands_and_read_models_refuse_the_same_values(
         with pytest.raises(UnreadableEvent, match=f"position 7 can't be read: {field} must be"):
             decode(7, body)
         assert [letter.position for letter in sift([LogMessage(7, "tagstack.x", body)]).dead] == [7]
-    with duckdb.connect() as con:
+    decoder = Decoder(2)
+    with closing(decoder), duckdb.connect() as con:
         for value in good:
             body = with_value(event, field, value)
             decode(7, body)
-            make_batch(con, sift([LogMessage(7, "tagstack.x", body)]).events)
+            make_batch(con, decoder.decode([LogMessage(7, "tagstack.x", body)]))
             assert con.execute("SELECT count(*) FROM batch").fetchall() == [(1,)]
