@@ -16,6 +16,7 @@ from typing import TypeVar
 import duckdb
 
 from tagstack.adapters.duckdb_batch import EVENT_TYPES, Decoder, dead_letter, make_batch
+from tagstack.adapters.duckdb_faults import faults_of
 from tagstack.adapters.duckdb_opening import FileOptions, open_file
 from tagstack.adapters.duckdb_projections import BadProjection, ReadModel
 from tagstack.adapters.duckdb_sorting import check_order, sort_table
@@ -27,7 +28,6 @@ WAITING_SHARE = 0.35  # of the memory, for events whose rows wait for a checkpoi
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-_NO_ROOM = ("No space left", "Too many open files", "Read-only file system")  # nothing is wrong with the file itself
 # what one bad row raises; anything else is no matter of a single event
 _OF_A_ROW = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
 _DROPS = """
@@ -262,16 +262,8 @@ class ReadModelFile:
         return self.connection.execute(statement).fetchmany(COMPLAINTS_MAX)
 
     def _guarded(self, work: Callable[[], _T]) -> _T:
-        try:
+        with faults_of(self.path):
             return work()
-        except duckdb.OutOfMemoryException as error:
-            raise OutOfRoom(f"{self.path}: {error}") from error
-        except (duckdb.OperationalError, duckdb.FatalException, duckdb.InternalError) as error:
-            if any(why in str(error) for why in _NO_ROOM):
-                raise OutOfRoom(f"{self.path}: {error}") from error
-            raise Damaged(f"{self.path}: {error}") from error
-        except OSError as error:  # DuckDB imports what it needs at its first batch, and may have no descriptor for that
-            raise OutOfRoom(f"{self.path}: {error}") from error
 
     def _read_checkpoint(self) -> Checkpoint:
         try:
