@@ -35,6 +35,7 @@ from tests.memory_log import MemoryLog
 
 API = ImageStreamName("prod", "api")
 OTHER = ImageStreamName("prod", "api.v2")
+TIME = "2026-01-01T00:00:00.000000Z"
 Scenario = Callable[[ReadableLog], Awaitable[None]]
 Play = Callable[[Scenario], None]
 
@@ -60,7 +61,7 @@ def play(request: Any, tmp_path: Path) -> Iterator[Play]:
 def told(cause: str, number: int = 1, *, last: bool = True) -> dict[str, Any]:
     """Return what every event says."""
     return {
-        "time": "2026-01-01T00:00:00.000000Z",
+        "time": TIME,
         "actor": "me",
         "cause": cause,
         "number": number,
@@ -80,7 +81,7 @@ def created(name: ImageStreamName = API, cause: str = "c", *, last: bool = True)
         image_stream=name.name,
         uid="u",
         generation=1,
-        created="t",
+        created=TIME,
         labels={},
         annotations={},
         lookup_local=False,
@@ -90,7 +91,9 @@ def created(name: ImageStreamName = API, cause: str = "c", *, last: bool = True)
 
 def tagged(tag: str, number: int, cause: str, n: int = 1, name: ImageStreamName = API) -> ImageTagged:
     """Return the event that moves a tag to image `number`."""
-    head = Head(image=digest(number), pull_spec="p", generation=1, since="t", actor="me", origin="mapping", cause=cause)
+    head = Head(
+        image=digest(number), pull_spec="p", generation=1, since=TIME, actor="me", origin="mapping", cause=cause
+    )
     return ImageTagged(
         **told(cause, n),
         namespace=name.namespace,

@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
+from tagstack.adapters.nats_streams import settled
 from tagstack.domain.errors import TooLarge, Unavailable
 
 HEADERS_BYTES_MAX = 65_535  # JetStream's own limit
@@ -87,7 +88,14 @@ class PlainTransport:
         subscription = await self._nc.subscribe(
             subject, queue=queue, cb=arrived, pending_msgs_limit=-1, pending_bytes_limit=-1
         )
-        return subscription.drain
+
+        async def leave() -> None:
+            # `drain` sends this too, but its PING overtakes it, and forgets what the server sends in between
+            await self._nc._send_unsubscribe(subscription._id, limit=0)
+            await settled(self._nc)
+            await subscription.drain()  # type: ignore[no-untyped-call]
+
+        return leave
 
     async def publish(
         self, subject: str, body: bytes, reply: str = "", headers: Mapping[str, str] | None = None
