@@ -8,15 +8,20 @@ from pathlib import Path
 
 import duckdb
 
-from tagstack.application.read_models import Damaged, OutOfRoom
+from tagstack.application.read_models import Damaged, OutOfRoom, Unwritten
 
 _OF_THE_FILE = (duckdb.OperationalError, duckdb.FatalException, duckdb.InternalError)
 _NO_ROOM = ("No space left", "Too many open files", "Read-only file system")  # nothing is wrong with the file itself
 
 
+def is_no_room(error: duckdb.Error) -> bool:
+    """Return whether the disk, or the process, had no room for what was to be done."""
+    return any(why in str(error) for why in _NO_ROOM)
+
+
 @contextmanager
 def faults_of(path: Path) -> Iterator[None]:
-    """Turn what DuckDB raises about a file into Damaged or OutOfRoom; errors of a statement or a row pass."""
+    """Turn what DuckDB raises about a file into Damaged, Unwritten or OutOfRoom; what a row is to blame for passes."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
@@ -24,8 +29,8 @@ def faults_of(path: Path) -> Iterator[None]:
     except duckdb.Error as error:
         if type(error) is not duckdb.Error and not isinstance(error, _OF_THE_FILE):  # the bare one: a wrong checksum
             raise
-        if any(why in str(error) for why in _NO_ROOM):
-            raise OutOfRoom(f"{path}: {error}") from error
+        if is_no_room(error):
+            raise Unwritten(f"{path}: {error}") from error
         raise Damaged(f"{path}: {error}") from error
     except OSError as error:  # DuckDB imports what it needs at its first batch, and may have no descriptor for that
         raise OutOfRoom(f"{path}: {error}") from error

@@ -7,8 +7,9 @@ from pathlib import Path
 import duckdb
 import msgspec
 
+from tagstack.adapters.duckdb_faults import is_no_room
 from tagstack.application.quoting import literal
-from tagstack.application.read_models import Damaged
+from tagstack.application.read_models import Damaged, Unwritten
 from tagstack.domain.errors import Unavailable
 
 BUILDING_THREADS = 1  # a batch is too small to share out: a second thread costs more than it brings
@@ -31,7 +32,7 @@ class FileOptions(msgspec.Struct, frozen=True):
 
 
 def open_file(path: Path, options: FileOptions) -> duckdb.DuckDBPyConnection:
-    """Open or create a file. Raises Damaged, Unavailable where another process has it."""
+    """Open or create a file. Raises Damaged, Unwritten, Unavailable where another process has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     config: dict[str, str | bool | int | float | list[str]] = {
         "threads": BUILDING_THREADS if options.building else options.threads,
@@ -48,6 +49,8 @@ def open_file(path: Path, options: FileOptions) -> duckdb.DuckDBPyConnection:
     except duckdb.Error as error:
         if OPEN_ELSEWHERE in str(error):
             raise Unavailable(f"{path} is open in another process: {error}") from error
+        if is_no_room(error):
+            raise Unwritten(f"{path} can't be opened: {error}") from error
         raise Damaged(f"{path} can't be opened: {error}") from error
     con.execute("SET GLOBAL TimeZone = 'UTC'")  # the same rows wherever the machine stands
     # with optimistic writes a big commit goes into the file past its WAL, which snapshots are made of

@@ -20,7 +20,16 @@ from tagstack.adapters.duckdb_faults import faults_of
 from tagstack.adapters.duckdb_opening import FileOptions, open_file
 from tagstack.adapters.duckdb_projections import BadProjection, ReadModel
 from tagstack.adapters.duckdb_sorting import check_order, sort_table
-from tagstack.application.read_models import Checkpoint, Complaint, Damaged, Decoded, LogMessage, OutOfRoom, Sifted
+from tagstack.application.read_models import (
+    Checkpoint,
+    Complaint,
+    Damaged,
+    Decoded,
+    LogMessage,
+    OutOfRoom,
+    Sifted,
+    Unwritten,
+)
 
 COMPLAINTS_MAX = 100
 WAITING_SHARE = 0.35  # of the memory, for events whose rows wait for a checkpoint; the rows take twice as much
@@ -95,7 +104,8 @@ class ReadModelFile:
         found: list[Complaint] = []
         for model in self._models:
             for statement in duckdb.extract_statements(model.checks):
-                rows = self._guarded(partial(self._rows, statement))
+                with faults_of(self.path):
+                    rows = self.connection.execute(statement).fetchmany(COMPLAINTS_MAX)
                 found += [Complaint(model.name, str(row[0]), " ".join(map(str, row[1:]))) for row in rows]
         return found[:COMPLAINTS_MAX]
 
@@ -166,8 +176,9 @@ class ReadModelFile:
     def _prepare(self) -> None:
         try:
             known = {name for (name,) in self.connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-            self._transaction(lambda: self._create("checkpoint" in known))
-            self.connection.execute("CHECKPOINT")
+            with faults_of(self.path):
+                self._transaction(lambda: self._create("checkpoint" in known))
+                self.connection.execute("CHECKPOINT")
         except duckdb.ProgrammingError as error:
             raise BadProjection(f"projections: {error}") from error
         except duckdb.Error as error:
@@ -202,8 +213,8 @@ class ReadModelFile:
                 return
             if len(messages) == 1:
                 raise
-        except OutOfRoom:
-            if len(messages) == 1:
+        except OutOfRoom as error:
+            if len(messages) == 1 or isinstance(error, Unwritten):
                 raise
         else:
             self.checkpoint = after
@@ -257,9 +268,6 @@ class ReadModelFile:
             os.fsync(self.descriptor)
         except OSError as error:
             raise Damaged(f"{self.path} can't be taken to the disk: {error}") from error
-
-    def _rows(self, statement: duckdb.Statement) -> list[tuple[object, ...]]:
-        return self.connection.execute(statement).fetchmany(COMPLAINTS_MAX)
 
     def _guarded(self, work: Callable[[], _T]) -> _T:
         with faults_of(self.path):

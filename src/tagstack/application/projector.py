@@ -29,6 +29,7 @@ from tagstack.application.read_models import (
     ProjectorOptions,
     Snapshots,
     Source,
+    Unwritten,
     continues,
 )
 from tagstack.domain.errors import Unavailable
@@ -157,8 +158,26 @@ class Projector(Builder[Models]):
                 await self._in_thread(self._give_up, live, isinstance(error, Damaged))
                 self.rebuild()
                 return
+            except Unwritten as error:
+                await self._wait_out(error)
+                await self._reopen(live)
             except Unavailable as error:
                 await self._wait_out(error)
+
+    async def _reopen(self, live: Models) -> None:
+        """Open the live file again, once that can be done; where it turns out to be damaged, build it anew."""
+        self._live = None
+        await self._in_thread(self._give_up, live, False)
+        while not self._stopping:
+            try:
+                self._live = await self._in_thread(self._files.open)
+            except Unavailable as error:
+                await self._wait_out(error)
+                continue
+            self._publication.anew()
+            if self._live is None:
+                self.rebuild()
+            return
 
     async def _switch(self, building: Models) -> None:
         """Put the file that was built in the live one's place, once it is no older than that."""

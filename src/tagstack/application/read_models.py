@@ -98,6 +98,10 @@ class OutOfRoom(Unavailable):
     """Not enough memory or disk for a batch or a snapshot; nothing of it is stored."""
 
 
+class Unwritten(OutOfRoom):
+    """The disk did not take a write: what the file holds may be less than what DuckDB remembers of it."""
+
+
 class ReaderLost(Unavailable):
     """The log's reader ended: the server was restarted, the connection was lost, or a message was missed."""
 
