@@ -9,9 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import duckdb
 
@@ -35,7 +33,6 @@ COMPLAINTS_MAX = 100
 WAITING_SHARE = 0.35  # of the memory, for events whose rows wait for a checkpoint; the rows take twice as much
 
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 # what one bad row raises; anything else is no matter of a single event
 _OF_A_ROW = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
@@ -141,8 +138,10 @@ class ReadModelFile:
                 rows = self._scalar(f"SELECT count(*) FROM main.{table}")  # noqa: S608 the projections' own name
                 if rows >= self._options.sorted_rows_min:
                     self._sorting = table
-                    self._guarded(partial(sort_table, self.connection, table, columns))
-            self._guarded(lambda: self.connection.execute("UPDATE checkpoint SET sorted_position = position"))
+                    with faults_of(self.path):
+                        sort_table(self.connection, table, columns)
+            with faults_of(self.path):
+                self.connection.execute("UPDATE checkpoint SET sorted_position = position")
             self.compact()
             self.sorted_position = self.checkpoint.position
         except duckdb.InterruptException:
@@ -163,7 +162,8 @@ class ReadModelFile:
 
     def limit_memory(self, megabytes: int) -> None:
         """Change the bound on memory. Raises OutOfRoom where more is in use that can't be let go."""
-        self._guarded(lambda: self.connection.execute(f"SET memory_limit = '{megabytes}MB'"))
+        with faults_of(self.path):
+            self.connection.execute(f"SET memory_limit = '{megabytes}MB'")
 
     def close(self) -> None:
         """Close the file."""
@@ -206,7 +206,8 @@ class ReadModelFile:
         messages = decoded.messages
         after = Checkpoint(messages[-1].position, log, messages[-1].identity)
         try:
-            self._guarded(lambda: self._transaction(lambda: self._store(decoded, after)))
+            with faults_of(self.path):
+                self._transaction(lambda: self._store(decoded, after))
         except _OF_A_ROW as error:
             if len(messages) == 1 and decoded.sifted.events:
                 self._fold(Decoded(messages, Sifted(dead=[dead_letter(messages[0], str(error))])), log)
@@ -232,7 +233,8 @@ class ReadModelFile:
             self._checkpoint()
 
     def _checkpoint(self) -> None:
-        self._guarded(lambda: self.connection.execute("CHECKPOINT"))
+        with faults_of(self.path):
+            self.connection.execute("CHECKPOINT")
         self._waiting_bytes = 0
 
     def _store(self, decoded: Decoded, after: Checkpoint) -> None:
@@ -268,10 +270,6 @@ class ReadModelFile:
             os.fsync(self.descriptor)
         except OSError as error:
             raise Damaged(f"{self.path} can't be taken to the disk: {error}") from error
-
-    def _guarded(self, work: Callable[[], _T]) -> _T:
-        with faults_of(self.path):
-            return work()
 
     def _read_checkpoint(self) -> Checkpoint:
         try:

@@ -99,6 +99,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.home_path / "endpoints.json"
 
 
+_HINTS = get_type_hints(Settings, include_extras=True)
+
+
 def read_settings(environment: Mapping[str, str], **options: Any) -> Settings:
     """Return the settings of an environment; options that are not None win.
 
@@ -126,7 +129,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def _checked(name: str, told: str, value: Any) -> Any:
     """Return a value as its setting has it; `told` is what whoever gave it calls the setting."""
-    hint = get_type_hints(Settings, include_extras=True)[name]
+    hint = _HINTS[name]
     try:
         return msgspec.convert(value, hint, strict=False)
     except msgspec.ValidationError as error:
