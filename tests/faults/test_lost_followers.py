@@ -12,7 +12,6 @@ from nats.aio.client import Client
 from tagstack.adapters import nats_direct, nats_followers, nats_reader
 from tagstack.adapters.nats_followers import CONSUMER
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream
-from tagstack.apps import commands
 from tests.examples_nats import Json, ask, client_of, digest, log_of, mapping, run, until, worker
 from tests.faults.proxy import CHUNK_BYTES, Proxy, proxy_before
 
@@ -43,9 +42,9 @@ class CuttingProxy(Proxy):
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: Any) -> None:
     """Wait less for what will never come, in the same order; and learn in several steps."""
-    monkeypatch.setattr(nats_followers, "LEARN_WAIT_S", 0.2)
+    monkeypatch.setattr(nats_reader, "LAST_WAIT_S", 0.2)
     monkeypatch.setattr(nats_reader, "HEARTBEAT_S", 0.2)
-    monkeypatch.setattr(commands, "LEARNED_MESSAGES_MAX", 3)
+    monkeypatch.setattr(nats_reader, "LAST_LIMITS", nats_reader.ReaderLimits(messages=3))
     monkeypatch.setattr(nats_direct, "READ_TIMEOUT_S", 1.0)
     monkeypatch.setattr(nats_followers, "PULL_EXPIRES_S", 1.0)
     monkeypatch.setattr(nats_followers, "BATCH_MESSAGES_MAX", 3)
@@ -115,7 +114,7 @@ async def move_while_lost(url: str, fault: Fault) -> None:
 def test_who_follows_is_learned_whole_whatever_is_lost(nats_url: str, monkeypatch: Any, lost: str) -> None:
     """The answer is lost while a worker learns who follows whom: it learns again, and misses no move.
 
-    Seen to fail when `FollowerFeed._learn` returns once nothing comes for a moment, and when `_take` calls it before it
+    Seen to fail when `LogSource.read_last` ends once nothing comes for a moment, and when `_take` learns before it
     counts the message, so that the next acknowledgement covers that.
     """
     monkeypatch.setattr(nats_followers, "ACK_WAIT_S", 300.0)  # else the event is heard again by itself

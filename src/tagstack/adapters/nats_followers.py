@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 
 import msgspec
 from nats.aio.client import Client
@@ -16,7 +17,7 @@ from nats.errors import Error as NatsError
 
 from tagstack.adapters.cancelling import cancelled
 from tagstack.adapters.nats_reader import LogSource, header_of, numbers_of
-from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, settled
+from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream
 from tagstack.adapters.nats_subjects import EVENTS
 from tagstack.adapters.nats_trace import TRACEPARENT, continue_trace
 from tagstack.adapters.nats_transport import Arrived, Transport, Unsubscribe
@@ -35,7 +36,6 @@ PIN_TIMEOUT_S = 6.0
 ACK_WAIT_S = 5.0
 RETRY_WAIT_S = 0.5
 STOP_TIMEOUT_S = 2.0
-LEARN_WAIT_S = 1.0  # for the next of what is learned, before it is looked whether the server is silent for good
 LEARNED_AT_ONCE = 100
 PIN = "Nats-Pin-Id"
 _PIN_MISMATCH = "423"
@@ -48,10 +48,10 @@ _decoder = msgspec.json.Decoder(Heard)
 class FollowerFeed:
     """Feeds `Followers` from the log."""
 
-    def __init__(self, nc: Client, transport: Transport, log: LogSource, followers: Followers) -> None:
+    def __init__(self, nc: Client, transport: Transport, followers: Followers) -> None:
         self._nc = nc
         self._transport = transport
-        self._log = log
+        self._log = LogSource(nc, transport=transport)
         self._followers = followers
         self._arrived: asyncio.Queue[Arrived | None] = asyncio.Queue()  # holds what two pulls asked for; None: stop
         self._inbox = transport.new_inbox()
@@ -90,7 +90,6 @@ class FollowerFeed:
             unpin = f"$JS.API.CONSUMER.UNPIN.{EVENTS_STREAM}.{CONSUMER}"
             await self._transport.publish(unpin, msgspec.json.encode({"group": GROUP}))
         await self._transport.flush()
-        await settled(self._nc)
 
     async def _declare(self) -> None:
         config = {
@@ -200,17 +199,14 @@ class FollowerFeed:
     async def _learn(self) -> None:
         """Learn from the last event of every tag who follows whom."""
         self._followers.forget()
-        reader = await self._log.read_last(EVERY_TAG)
-        try:
-            while not reader.exhausted:
-                for number, message in enumerate(await reader.take(LEARN_WAIT_S)):
-                    position, event = message.position, _read(message.position, message.body)
+        async with aclosing(self._log.read_last(EVERY_TAG)) as last:
+            async for messages in last:
+                for number, message in enumerate(messages):
+                    event = _read(message.position, message.body)
                     if event is not None:
-                        self._followers.learn(position, event)
+                        self._followers.learn(message.position, event)
                     if number % LEARNED_AT_ONCE == 0:
                         await asyncio.sleep(0)  # commands are not to wait for all of this
-        finally:
-            await reader.stop()
 
 
 def _read(position: int, body: bytes) -> Heard | None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 from contextvars import Context
 
 import msgspec
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
-from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from tagstack.adapters.nats_append import (
     EXPECTED,
@@ -21,7 +19,7 @@ from tagstack.adapters.nats_append import (
 )
 from tagstack.adapters.nats_direct import DirectGet, StoredMessage, TooManySubjects
 from tagstack.adapters.nats_group_commit import GroupCommit
-from tagstack.adapters.nats_streams import EVENTS_STREAM
+from tagstack.adapters.nats_reader import LogSource
 from tagstack.adapters.nats_subjects import (
     EVENTS,
     event_id,
@@ -36,14 +34,13 @@ from tagstack.adapters.nats_subjects import (
 from tagstack.adapters.nats_trace import trace_headers
 from tagstack.adapters.nats_transport import PlainTransport, Transport
 from tagstack.application.ports import Stored
-from tagstack.domain.errors import Unavailable, UnreadableEvent
+from tagstack.application.read_models import LogMessage
+from tagstack.domain.errors import UnreadableEvent
 from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
 from tagstack.domain.image_stream import ImageStream, load
 from tagstack.domain.names import ImageStreamName, TagName
 from tagstack.domain.reading import read_event
 
-FETCH_MESSAGES_MAX = 1_000
-FETCH_TIMEOUT_S = 10.0
 LINKS_MAX = 8  # events read one by one, from the newest back; beyond it all are read together
 CE_SOURCE = "/tagstack"
 
@@ -105,11 +102,11 @@ class NatsLog:
     """The port `Log`, kept on the JetStream stream TAGSTACK_EVENTS. `grouped`: the server syncs before each ack."""
 
     def __init__(self, nc: Client, transport: Transport | None = None, *, grouped: bool = False) -> None:
-        self._nc = nc
         transport = transport or PlainTransport(nc)
         appender = Appender(transport)
         self._appender = GroupCommit(appender) if grouped else appender
         self._direct = DirectGet(nc, transport=transport)
+        self._source = LogSource(nc, transport=transport)
 
     async def start(self) -> NatsLog:
         """Subscribe to the inboxes of acks and reads."""
@@ -119,12 +116,7 @@ class NatsLog:
 
     async def load(self, name: ImageStreamName) -> ImageStream:
         """Return an image stream's state; the cost follows its tags, never the length of its history."""
-        every = image_stream_events(name)
-        try:
-            messages = await self._direct.last_per_subject([every])
-        except TooManySubjects:
-            messages = await self._last_per_subject(every)
-        return load(name, _stored(messages))
+        return load(name, _stored(await self._newest(image_stream_events(name))))
 
     async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
         """Store one command's events after position `expected`; several go as one atomic batch."""
@@ -207,46 +199,20 @@ class NatsLog:
     async def image_streams(self, namespace: str) -> list[ImageStreamName]:
         """Return every image stream that ever was in a namespace; "" for all namespaces."""
         subject = f"{EVENTS}.{token(namespace) if namespace else '*'}.*.stream"
-        try:
-            messages = await self._direct.last_per_subject([subject])
-        except TooManySubjects:
-            messages = await self._last_per_subject(subject)
-        return [image_stream_of(message.subject) for message in messages]
+        return [image_stream_of(message.subject) for message in await self._newest(subject)]
 
     async def _last(self, subject: str) -> Stored | None:
         message = await self._direct.last(subject)
         return None if message is None else (message.position, decode(message.position, message.body))
 
-    async def _last_per_subject(self, subject: str) -> list[StoredMessage]:
-        """Read the last message of any number of subjects through a consumer of its own."""
-        config = ConsumerConfig(
-            deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
-            ack_policy=AckPolicy.NONE,
-            filter_subject=subject,
-            mem_storage=True,
-            num_replicas=1,
-        )
+    async def _newest(self, subjects: str) -> Sequence[StoredMessage | LogMessage]:
+        """Return the last message of each subject under a filter, all of them: part of a state is no state."""
         try:
-            subscription = await self._nc.jetstream().pull_subscribe(subject, stream=EVENTS_STREAM, config=config)
-            try:
-                return await _fetch_all(subscription)
-            finally:
-                await subscription.unsubscribe()
-        except NatsError as error:
-            # part of a state is no state
-            raise Unavailable(f"the log can't be read: {error or type(error).__name__}") from error
+            return await self._direct.last_per_subject([subjects])
+        except TooManySubjects:
+            async with aclosing(self._source.read_last(subjects)) as last:
+                return [message async for messages in last for message in messages]
 
 
-async def _fetch_all(subscription: JetStreamContext.PullSubscription) -> list[StoredMessage]:
-    messages: list[StoredMessage] = []
-    while True:
-        fetched = await subscription.fetch(FETCH_MESSAGES_MAX, timeout=FETCH_TIMEOUT_S)
-        messages += [
-            StoredMessage(msg.metadata.sequence.stream, msg.subject, msg.data, msg.headers or {}) for msg in fetched
-        ]
-        if fetched[-1].metadata.num_pending == 0:
-            return messages
-
-
-def _stored(messages: Iterable[StoredMessage]) -> list[Stored]:
+def _stored(messages: Iterable[StoredMessage | LogMessage]) -> list[Stored]:
     return [(message.position, decode(message.position, message.body)) for message in messages]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
@@ -27,6 +27,7 @@ from tagstack.domain.errors import Unavailable
 HEARTBEAT_S = 1.0
 HEARTBEATS_MISSED_MAX = 3
 PULL_EXPIRES_S = 30.0
+LAST_WAIT_S = 1.0  # for the next of the last messages, before it is looked whether the server is silent for good
 INACTIVE_S = 60
 STOP_TIMEOUT_S = 2.0
 IDENTITY = "ce-id"
@@ -39,6 +40,9 @@ class ReaderLimits(msgspec.Struct, frozen=True):
 
     messages: int = 20_000
     bytes: int = 32 << 20
+
+
+LAST_LIMITS = ReaderLimits(messages=1_000, bytes=1 << 20)  # acks may come over the same connection, behind these
 
 
 class LogSource:
@@ -61,19 +65,19 @@ class LogSource:
 
     async def read(self, after: int) -> NatsReader:
         """Return a reader of everything after a position."""
-        wanted = {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
-        return await self._start(NatsReader(self._nc, self._transport, after, self._limits, self._reconnects), wanted)
-
-    async def read_last(self, subjects: str) -> NatsReader:
-        """Return a reader of the last message of each subject under a filter."""
-        wanted = {"deliver_policy": "last_per_subject", "filter_subject": subjects}
-        reconnects = self._nc.stats["reconnects"]
-        return await self._start(NatsReader(self._nc, self._transport, 0, self._limits, reconnects), wanted)
-
-    @staticmethod
-    async def _start(reader: NatsReader, wanted: dict[str, Any]) -> NatsReader:
-        await reader.start(wanted)
+        reader = NatsReader(self._nc, self._transport, after, self._limits, self._reconnects)
+        await reader.start({"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1})
         return reader
+
+    async def read_last(self, subjects: str) -> AsyncGenerator[list[LogMessage], None]:
+        """Yield the last message of each subject under a filter, some at a time, all of them or ReaderLost."""
+        reader = NatsReader(self._nc, self._transport, 0, LAST_LIMITS, self._nc.stats["reconnects"])
+        await reader.start({"deliver_policy": "last_per_subject", "filter_subject": subjects})
+        try:
+            while not reader.exhausted:
+                yield await reader.take(LAST_WAIT_S)
+        finally:
+            await reader.stop()
 
     async def _event_id(self, position: int) -> str | None:
         if position == 0:

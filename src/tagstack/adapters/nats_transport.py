@@ -92,7 +92,7 @@ class PlainTransport:
         async def leave() -> None:
             # `drain` sends this too, but its PING overtakes it, and forgets what the server sends in between
             await self._nc._send_unsubscribe(subscription._id, limit=0)
-            await settled(self._nc)
+            await self.flush()
             await subscription.drain()  # type: ignore[no-untyped-call]
 
         return leave
@@ -110,7 +110,7 @@ class PlainTransport:
     async def flush(self) -> None:
         """Return when the server has taken all that was sent before. Raises Unavailable."""
         try:
-            await self._nc.flush()
+            await settled(self._nc)
         except NatsError as error:
             raise Unavailable(f"NATS can't be reached: {error or type(error).__name__}") from error
 

@@ -15,7 +15,6 @@ from tagstack.adapters.nats_intake import CommandIntake
 from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_queries import QueryIntake
 from tagstack.adapters.nats_queue import QueueIntake
-from tagstack.adapters.nats_reader import LogSource, ReaderLimits
 from tagstack.adapters.nats_streams import declare, settled
 from tagstack.adapters.nats_tags import TagsKeeper
 from tagstack.adapters.nats_transport import Transport
@@ -30,9 +29,6 @@ from tagstack.apps.settings import SYNC_ALWAYS, Settings
 from tagstack.apps.transports import open_transport
 from tagstack.domain.errors import Refused, TagstackError, TooManyRequests
 from tagstack.domain.times import text_of
-
-# on their way to the followers' feed while it learns: acks come over the same connection, behind these
-LEARNED_MESSAGES_MAX, LEARNED_BYTES_MAX = 1_000, 1 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -96,8 +92,7 @@ class CommandsPart:
         )
         await self.queue.start(nc)
         await QueryIntake(nc, Queries(log, grants, self._settings.internal_registry)).start()
-        source = LogSource(nc, ReaderLimits(LEARNED_MESSAGES_MAX, LEARNED_BYTES_MAX), acks)
-        self._feed = FollowerFeed(nc, acks, source, self._follow_with(log, self._handler))
+        self._feed = FollowerFeed(nc, acks, self._follow_with(log, self._handler))
         await self._feed.start()
         self._intake = CommandIntake(commands, self.handle, self._settings.in_flight_max, self._refused)
         await self._intake.start()
