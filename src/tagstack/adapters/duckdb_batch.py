@@ -37,6 +37,16 @@ _HEAD = {
     "restores": "UBIGINT",
 }
 _HOLD = {"since": "TIMESTAMP", "actor": "VARCHAR", "reason": "VARCHAR", "withheldCount": "BIGINT"}
+_LAYER = dict.fromkeys(("name", "size", "mediaType"), "VARCHAR")
+_CHILD = dict.fromkeys(("digest", "architecture", "os", "variant", "manifestSize"), "VARCHAR")
+_METADATA = dict.fromkeys(("Architecture", "Os", "Created", "Size"), "VARCHAR") | {"Config": "JSON"}
+_RECORDED = {  # texts, since an image may hold anything
+    "dockerImageReference": "VARCHAR",
+    "dockerImageManifestMediaType": "VARCHAR",
+    "dockerImageMetadata": _METADATA,
+    "dockerImageLayers": [_LAYER],
+    "dockerImageManifests": [_CHILD],
+}
 _MAP = "MAP(VARCHAR, VARCHAR)"
 
 # column: (field on the wire, type). A field that an event does not have is null; what is rare is read from `data`
@@ -64,6 +74,7 @@ BATCH_COLUMNS: dict[str, tuple[str, object]] = {
     "lookup_local": ("lookupLocal", "BOOLEAN"),
     "head": ("head", _HEAD),
     "hold": ("hold", _HOLD),
+    "recorded": ("data", _RECORDED),
 }
 
 _SCHEMA = msgspec.json.encode(dict(BATCH_COLUMNS.values())).decode()
