@@ -112,7 +112,7 @@ class Appender:
     async def append_batch(self, messages: Sequence[Message]) -> int:
         """Store messages, all or none, and return the last one's position; one goes by itself. Raises as `append`."""
         if len(messages) == 1:
-            return await self.append(messages[0])
+            return await self._acked_publish(messages)
         for _ in range(BATCH_ATTEMPTS_MAX):
             batch = _batch(messages, uuid.uuid4().hex)
             try:
@@ -133,7 +133,6 @@ class Appender:
             return await acked
         finally:
             del self._waiting[token]
-            acked.cancel()
 
     def _token(self) -> str:
         self._count += 1
@@ -162,11 +161,10 @@ class Appender:
         _, acked = self._waiting.get(msg.subject.rpartition(".")[2], (0.0, None))
         if acked is None or acked.done():
             return
-        if msg.headers and msg.headers.get("Status") == "503":
-            acked.set_exception(Unavailable("the log does not answer: no stream takes its subject"))
-            return
         if not msg.data:
-            return  # the first message of a batch was taken
+            if msg.headers and msg.headers.get("Status") == "503":
+                acked.set_exception(Unavailable("the log does not answer: no stream takes its subject"))
+            return  # else the first message of a batch was taken
         ack = _decoder.decode(msg.data)
         if ack.error is not None:
             acked.set_exception(_refusal(ack.error))

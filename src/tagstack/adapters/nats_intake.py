@@ -50,7 +50,8 @@ Handle = Callable[[Request], Awaitable[Outcome]]
 def read_request(prefix: str, subject: str, headers: Mapping[str, str] | None, body: bytes) -> Request:
     """Return the request in a message. Raises BadRequest for a wrong subject or header."""
     actor, target = _addressee(subject, prefix)
-    headers = headers or {}
+    if not headers:
+        return Request(actor, target, body, _fresh_id(), repeatable=False)
     given = headers.get(COMMAND_ID) or headers.get(MESSAGE_ID) or ""
     if len(given) > COMMAND_ID_LENGTH_MAX:
         raise BadRequest(f"{COMMAND_ID} has {len(given)} characters, at most {COMMAND_ID_LENGTH_MAX} are allowed")
@@ -61,12 +62,16 @@ def read_request(prefix: str, subject: str, headers: Mapping[str, str] | None, b
         actor=actor,
         target=target,
         body=body,
-        command_id=given or f"{_fresh}{next(_numbers):x}",
+        command_id=given or _fresh_id(),
         repeatable=bool(given),
         reason=reason,
         sent=_sent(headers.get(SENT, "")),
         create=_create(headers.get(CREATE, "true")),
     )
+
+
+def _fresh_id() -> str:
+    return f"{_fresh}{next(_numbers):x}"
 
 
 class CommandIntake:
@@ -121,10 +126,11 @@ class CommandIntake:
         task.add_done_callback(self._tasks.discard)
 
     async def _reply(self, msg: Arrived) -> None:
-        continue_trace(msg.headers)
+        headers = msg.headers
+        continue_trace(headers)
         command_id = ""
         try:
-            request = read_request(COMMANDS, msg.subject, msg.headers, msg.data)
+            request = read_request(COMMANDS, msg.subject, headers, msg.data)
             command_id = request.command_id
             status = success(await self._handle(request))
         except TagstackError as error:

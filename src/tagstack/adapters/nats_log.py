@@ -36,7 +36,7 @@ from tagstack.adapters.nats_transport import PlainTransport, Transport
 from tagstack.application.ports import Stored
 from tagstack.application.read_models import LogMessage
 from tagstack.domain.errors import UnreadableEvent
-from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
+from tagstack.domain.events import OF_IMAGE_STREAM, AnyEvent, Event, ImageRecorded, TagEvent
 from tagstack.domain.image_stream import ImageStream, load
 from tagstack.domain.names import ImageStreamName, TagName
 from tagstack.domain.reading import read_event
@@ -62,14 +62,16 @@ def decode(position: int, body: bytes) -> AnyEvent:
 
 def _headers_of(event: Event, identity: str) -> dict[str, str]:
     """Return an event's CloudEvents headers (binary mode)."""
-    return {
+    headers = {
         "ce-specversion": "1.0",
         "ce-id": identity,
         "ce-type": f"dev.tagstack.{event.__struct_config__.tag}",
         "ce-source": CE_SOURCE,
         "ce-time": event.time,
         "content-type": "application/json",
-    } | trace_headers()
+    }
+    headers.update(trace_headers())
+    return headers
 
 
 def message_of(event: Event) -> Message:
@@ -79,7 +81,7 @@ def message_of(event: Event) -> Message:
     """
     identity = event_id(event)
     headers = _headers_of(event, identity)
-    if isinstance(event, TagEvent | ImageStreamEvent):
+    if isinstance(event, OF_IMAGE_STREAM):
         headers[MESSAGE_ID] = identity
     return Message(event_subject(event), encode(event), headers)
 

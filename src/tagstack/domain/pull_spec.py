@@ -26,6 +26,7 @@ _SPEC = re.compile(
     r"(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?"
 )
 _DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
+_HEXADECIMAL = re.compile(r"[0-9a-f]+")
 _ID = re.compile(r"[A-Za-z0-9_+.-]+:[0-9a-fA-F]+")
 
 
@@ -130,7 +131,7 @@ def _check_digest(digest: str) -> None:
         raise PullSpecError("unsupported digest algorithm")
     if len(hexadecimal) != _DIGEST_LENGTHS[algorithm]:
         raise PullSpecError("invalid checksum digest length")
-    if not re.fullmatch(r"[0-9a-f]+", hexadecimal):
+    if not _HEXADECIMAL.fullmatch(hexadecimal):
         raise PullSpecError("invalid checksum digest format")
 
 
