@@ -13,7 +13,6 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
@@ -121,7 +120,7 @@ class CommandIntake:
                 self._refusing = asyncio.create_task(self._refuse())
             return
         self._in_flight += 1
-        task = asyncio.create_task(self._reply(msg))
+        task = asyncio.get_running_loop().create_task(self._reply(msg))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -140,23 +139,21 @@ class CommandIntake:
             status = failure(error)
         finally:
             self._in_flight -= 1  # before the reply, which may bring the next one
-        await self._send(self._publish(msg.reply, status, command_id))
+        # a deleted image stream may have more tags than the server takes as one message
+        await self._send(msg.reply, _encode(status), lambda: _encode(shortened(status, command_id)))
 
     async def _refuse(self) -> None:
         while self._refusals:
-            await self._send(self._transport.publish(self._refusals.popleft(), self._refusal))
+            await self._send(self._refusals.popleft(), self._refusal)
 
-    async def _send(self, sending: Awaitable[None]) -> None:
+    async def _send(self, reply: str, answer: bytes, shorter: Callable[[], bytes] | None = None) -> None:
         try:
-            await sending
+            await self._transport.publish(reply, answer)
         except (TooLarge, Unavailable) as error:
-            _log.warning("a reply was lost, the sender will ask again: %s", error)
-
-    async def _publish(self, reply: str, status: dict[str, Any], command_id: str) -> None:
-        try:
-            await self._transport.publish(reply, _encode(status))
-        except TooLarge:  # a deleted image stream may have more tags than the server takes as one message
-            await self._transport.publish(reply, _encode(shortened(status, command_id)))
+            if shorter is not None and isinstance(error, TooLarge):
+                await self._send(reply, shorter())
+            else:
+                _log.warning("a reply was lost, the sender will ask again: %s", error)
 
 
 @lru_cache(_CACHED_SUBJECTS_MAX)

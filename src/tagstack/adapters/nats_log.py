@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from contextvars import Context
+from typing import Any
 
 import msgspec
 from nats.aio.client import Client
@@ -96,8 +97,9 @@ def _before(message: StoredMessage, name: ImageStreamName) -> int:
     return message.position - 1
 
 
-def _guard(name: ImageStreamName, expected: int) -> dict[str, str]:
-    return {EXPECTED: str(expected), EXPECTED_SUBJECT: image_stream_events(name)}
+def _guard(message: Message, name: ImageStreamName, expected: int) -> None:
+    message.headers[EXPECTED] = str(expected)
+    message.headers[EXPECTED_SUBJECT] = image_stream_events(name)
 
 
 class NatsLog:
@@ -120,11 +122,11 @@ class NatsLog:
         """Return an image stream's state; the cost follows its tags, never the length of its history."""
         return load(name, _stored(await self._newest(image_stream_events(name))))
 
-    async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
+    def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> Coroutine[Any, Any, int]:
         """Store one command's events after position `expected`; several go as one atomic batch."""
         messages = [message_of(event) for event in events]
-        messages[0].headers.update(_guard(name, expected))
-        return await self._appender.append_batch(messages)
+        _guard(messages[0], name, expected)
+        return self._appender.append_batch(messages)
 
     async def append_chain(
         self, name: ImageStreamName, events: Sequence[tuple[Event, Context]], expected: int
@@ -134,14 +136,14 @@ class NatsLog:
         Whoever gets in between, on whatever image stream, may break the chain: the rest is refused.
         """
         messages = [context.run(message_of, event) for event, context in events]
-        messages[0].headers.update(_guard(name, expected))
+        _guard(messages[0], name, expected)
         return await self._appender.append_chain(messages)
 
-    async def record(self, event: Event, expected: int = 0) -> int:
+    def record(self, event: Event, expected: int = 0) -> Coroutine[Any, Any, int]:
         """Store an image's event if its subject's last position is `expected`."""
         message = message_of(event)
         message.headers[EXPECTED] = str(expected)
-        return await self._appender.append(message)
+        return self._appender.append(message)
 
     async def last(self, event: Event) -> Stored | None:
         """Return the last event under the same subject as `event`."""

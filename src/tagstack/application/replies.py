@@ -37,7 +37,7 @@ def outcome(events: Sequence[Event], position: int, *, dry_run: bool = False) ->
         for event in events
         if isinstance(event, _MOVING) and event.image != event.previous_image
     ]
-    withheld = any(isinstance(event, PushWithheld) for event in events)
+    withheld = PushWithheld in map(type, events)
     return Outcome(position, bool(events), withheld, moves, dry_run)
 
 

@@ -90,7 +90,8 @@ class Changes(Draft):
     def followers(self, name: str) -> list[str]:
         """Return the tags whose spec is a live alias of a tag of this image stream, in order."""
         known = {*self.state.aliases, *self._tags} if self.uid == self.state.uid else {*self._tags}
-        return sorted(other for other in known if other != name and self.alias_source(other) == name)
+        known.discard(name)
+        return sorted([other for other in known if self.alias_source(other) == name]) if known else []
 
     def alias_source(self, name: str) -> str | None:
         """Return the tag of this image stream that a tag follows, if it follows one."""

@@ -41,6 +41,8 @@ def image_faults(image: Image, prefix: str = "", *, internal_registry: str = "")
 
 def name_faults(name: str, field: str) -> list[Fault]:
     """Return what is wrong with an image's name: a digest, or a plain name of at most 63 characters."""
+    if is_digest(name):
+        return []
     if not name:
         return [Fault(field, "Required")]
     for bad in ("/", "%"):
@@ -50,7 +52,7 @@ def name_faults(name: str, field: str) -> list[Fault]:
         return [Fault(field, "Invalid", f"may not be '{name}'", name)]
     if ":" in name:
         rule = "a digest must be sha256 with 64, sha384 with 96 or sha512 with 128 lower-case hex digits"
-        return [] if is_digest(name) else [Fault(field, "Invalid", rule, name)]
+        return [Fault(field, "Invalid", rule, name)]
     if "@" in name:
         return [Fault(field, "Invalid", "may not contain '@'", name)]
     if len(name) > IMAGE_NAME_LENGTH_MAX:
