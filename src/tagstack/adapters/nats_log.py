@@ -80,11 +80,12 @@ def message_of(event: Event) -> Message:
 
     An image's event carries no message id: with one, the server would take the tag's event for its duplicate.
     """
-    identity = event_id(event)
+    subject = event_subject(event)
+    identity = event_id(event, subject)
     headers = _headers_of(event, identity)
     if isinstance(event, OF_IMAGE_STREAM):
         headers[MESSAGE_ID] = identity
-    return Message(event_subject(event), encode(event), headers)
+    return Message(subject, encode(event), headers)
 
 
 def _before(message: StoredMessage, name: ImageStreamName) -> int:

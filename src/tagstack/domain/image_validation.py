@@ -29,6 +29,8 @@ def image_faults(image: Image, prefix: str = "", *, internal_registry: str = "")
     if len(image.docker_image_layers or []) > LAYERS_MAX:
         faults.append(Fault(f"{prefix}dockerImageLayers", "TooLong", f"must have at most {LAYERS_MAX} layers"))
     for index, layer in enumerate(image.docker_image_layers or []):
+        if layer.name and layer.size >= 0:
+            continue
         field = f"{prefix}dockerImageLayers[{index}]"
         if not layer.name:
             faults.append(Fault(f"{field}.name", "Required"))
