@@ -23,12 +23,13 @@ def image_faults(image: Image, prefix: str = "", *, internal_registry: str = "")
     if image.docker_image_reference or not internal_registry:
         faults += pull_spec_faults(image.docker_image_reference, f"{prefix}dockerImageReference")
     faults += _blob_faults(image, prefix)
-    if image.docker_image_layers and image.docker_image_manifests:
+    layers = image.docker_image_layers or []
+    if layers and image.docker_image_manifests:
         detail = "dockerImageLayers should not be set when dockerImageManifests is set"
-        faults.append(Fault(f"{prefix}dockerImageLayers", "Invalid", detail, len(image.docker_image_layers)))
-    if len(image.docker_image_layers or []) > LAYERS_MAX:
+        faults.append(Fault(f"{prefix}dockerImageLayers", "Invalid", detail, len(layers)))
+    if len(layers) > LAYERS_MAX:
         faults.append(Fault(f"{prefix}dockerImageLayers", "TooLong", f"must have at most {LAYERS_MAX} layers"))
-    for index, layer in enumerate(image.docker_image_layers or []):
+    for index, layer in enumerate(layers):
         if layer.name and layer.size >= 0:
             continue
         field = f"{prefix}dockerImageLayers[{index}]"
