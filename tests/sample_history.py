@@ -162,7 +162,9 @@ class Teller:
             self._heard += 1
             self._clock = line.time + FOLLOWS_AFTER
             if isinstance(event, TagEvent):
-                await self._followers.hear(position, msgspec.convert(msgspec.to_builtins(event), Heard))
+                heard = msgspec.convert(msgspec.to_builtins(event), Heard)
+                self._followers.learn(position, heard)
+                await self._followers.hear(position, heard)
 
 
 def commands_of(line: Line) -> list[tuple[ImageStreamName, dict[str, Any]]]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 
@@ -79,12 +80,12 @@ class Appender:
         await self._transport.subscribe(f"{self._inbox}.*", self._acked)
         return self
 
-    async def append(self, message: Message) -> int:
+    def append(self, message: Message) -> Coroutine[Any, Any, int]:
         """Store one message and return its position.
 
         Raises: StaleState, UnknownOutcome (no ack, or one that says `duplicate`), TooLarge, Unavailable.
         """
-        return await self._acked_publish([message])
+        return self._acked_publish([message])
 
     async def append_all(self, messages: Sequence[Message]) -> list[int]:
         """Send messages in one go, each to be stored or refused by itself, and return their positions.
@@ -109,10 +110,11 @@ class Appender:
             message.headers[EXPECTED_MESSAGE_ID] = before.headers[MESSAGE_ID]
         return await self.append_all(messages)
 
-    async def append_batch(self, messages: Sequence[Message]) -> int:
+    def append_batch(self, messages: Sequence[Message]) -> Coroutine[Any, Any, int]:
         """Store messages, all or none, and return the last one's position; one goes by itself. Raises as `append`."""
-        if len(messages) == 1:
-            return await self.append(messages[0])
+        return self._acked_publish(messages) if len(messages) == 1 else self._batched(messages)
+
+    async def _batched(self, messages: Sequence[Message]) -> int:
         for _ in range(BATCH_ATTEMPTS_MAX):
             batch = _batch(messages, uuid.uuid4().hex)
             try:
@@ -130,10 +132,10 @@ class Appender:
                 # the server answers to the first message of a batch only where it refuses the batch
                 reply = f"{self._inbox}.{token}" if number in (1, len(messages)) else ""
                 await self._transport.publish(message.subject, message.body, reply, message.headers)
+            del messages, message  # hundreds wait for their acks: what is sent is not kept meanwhile
             return await acked
         finally:
             del self._waiting[token]
-            acked.cancel()
 
     def _token(self) -> str:
         self._count += 1
@@ -162,11 +164,10 @@ class Appender:
         _, acked = self._waiting.get(msg.subject.rpartition(".")[2], (0.0, None))
         if acked is None or acked.done():
             return
-        if msg.headers and msg.headers.get("Status") == "503":
-            acked.set_exception(Unavailable("the log does not answer: no stream takes its subject"))
-            return
         if not msg.data:
-            return  # the first message of a batch was taken
+            if msg.headers and msg.headers.get("Status") == "503":
+                acked.set_exception(Unavailable("the log does not answer: no stream takes its subject"))
+            return  # else the first message of a batch was taken
         ack = _decoder.decode(msg.data)
         if ack.error is not None:
             acked.set_exception(_refusal(ack.error))

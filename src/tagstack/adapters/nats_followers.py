@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from contextlib import aclosing
 
 import msgspec
@@ -53,7 +54,8 @@ class FollowerFeed:
         self._transport = transport
         self._log = LogSource(nc, transport=transport)
         self._followers = followers
-        self._arrived: asyncio.Queue[Arrived | None] = asyncio.Queue()  # holds what two pulls asked for; None: stop
+        self._arrived: deque[Arrived | None] = deque()  # holds what two pulls asked for; None: stop
+        self._some_arrived = asyncio.Event()
         self._inbox = transport.new_inbox()
         self._pin = ""
         self._wanted = 0
@@ -65,7 +67,7 @@ class FollowerFeed:
 
     async def start(self) -> None:
         """Declare the consumer and begin to listen."""
-        self._unsubscribe = await self._transport.subscribe(self._inbox, self._arrived.put_nowait)
+        self._unsubscribe = await self._transport.subscribe(self._inbox, self._arrive)
         await self._declare()
         self._task = asyncio.create_task(self._run())
 
@@ -74,15 +76,13 @@ class FollowerFeed:
         if self._task is None:
             return
         self._stopping = True
-        self._arrived.put_nowait(None)
+        self._arrive(None)
         await asyncio.wait([self._task], timeout=STOP_TIMEOUT_S)
         await cancelled([self._task], STOP_TIMEOUT_S)
         if self._unsubscribe is None or not self._transport.is_connected:
             return
         await self._unsubscribe()  # from here on the server sends us nothing more
-        while not self._arrived.empty():
-            if (msg := self._arrived.get_nowait()) is not None:
-                self._unfinished.append(msg)
+        self._unfinished += [msg for msg in self._arrived if msg is not None]
         for msg in self._unfinished:
             if msg.reply:
                 await self._transport.publish(msg.reply, b"-NAK")
@@ -120,11 +120,16 @@ class FollowerFeed:
                 _log.warning("followers: %s; trying again", error or type(error).__name__)
                 await asyncio.sleep(RETRY_WAIT_S)
 
+    def _arrive(self, msg: Arrived | None) -> None:
+        self._arrived.append(msg)
+        self._some_arrived.set()
+
     async def _next(self) -> Arrived | None:
-        if not self._arrived.empty():  # a timeout for each of many costs as much as to hear it
-            return self._arrived.get_nowait()
-        async with asyncio.timeout(2 * PULL_EXPIRES_S):
-            return await self._arrived.get()
+        if not self._arrived:  # a timeout for each of many costs as much as to hear it
+            self._some_arrived.clear()
+            async with asyncio.timeout(2 * PULL_EXPIRES_S):
+                await self._some_arrived.wait()
+        return self._arrived.popleft()
 
     async def _pull(self) -> None:
         """Ask for what is there by now, or, after that was nothing, for the next event whenever it comes.
@@ -189,6 +194,9 @@ class FollowerFeed:
         position, _, _ = numbers_of(msg.reply)
         event = _read(position, msg.data)
         if event is None:
+            return
+        self._followers.learn(position, event)
+        if not self._followers.concerns(event):
             return
         continue_trace({TRACEPARENT: header_of(msg, TRACEPARENT)})  # reading all headers of each would cost more
         try:

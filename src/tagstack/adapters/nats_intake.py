@@ -13,7 +13,6 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
@@ -50,7 +49,8 @@ Handle = Callable[[Request], Awaitable[Outcome]]
 def read_request(prefix: str, subject: str, headers: Mapping[str, str] | None, body: bytes) -> Request:
     """Return the request in a message. Raises BadRequest for a wrong subject or header."""
     actor, target = _addressee(subject, prefix)
-    headers = headers or {}
+    if not headers:
+        return Request(actor, target, body, _fresh_id(), repeatable=False)
     given = headers.get(COMMAND_ID) or headers.get(MESSAGE_ID) or ""
     if len(given) > COMMAND_ID_LENGTH_MAX:
         raise BadRequest(f"{COMMAND_ID} has {len(given)} characters, at most {COMMAND_ID_LENGTH_MAX} are allowed")
@@ -61,12 +61,16 @@ def read_request(prefix: str, subject: str, headers: Mapping[str, str] | None, b
         actor=actor,
         target=target,
         body=body,
-        command_id=given or f"{_fresh}{next(_numbers):x}",
+        command_id=given or _fresh_id(),
         repeatable=bool(given),
         reason=reason,
         sent=_sent(headers.get(SENT, "")),
         create=_create(headers.get(CREATE, "true")),
     )
+
+
+def _fresh_id() -> str:
+    return f"{_fresh}{next(_numbers):x}"
 
 
 class CommandIntake:
@@ -116,15 +120,16 @@ class CommandIntake:
                 self._refusing = asyncio.create_task(self._refuse())
             return
         self._in_flight += 1
-        task = asyncio.create_task(self._reply(msg))
+        task = asyncio.get_running_loop().create_task(self._reply(msg))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _reply(self, msg: Arrived) -> None:
-        continue_trace(msg.headers)
+        headers = msg.headers
+        continue_trace(headers)
         command_id = ""
         try:
-            request = read_request(COMMANDS, msg.subject, msg.headers, msg.data)
+            request = read_request(COMMANDS, msg.subject, headers, msg.data)
             command_id = request.command_id
             status = success(await self._handle(request))
         except TagstackError as error:
@@ -134,23 +139,21 @@ class CommandIntake:
             status = failure(error)
         finally:
             self._in_flight -= 1  # before the reply, which may bring the next one
-        await self._send(self._publish(msg.reply, status, command_id))
+        # a deleted image stream may have more tags than the server takes as one message
+        await self._send(msg.reply, _encode(status), lambda: _encode(shortened(status, command_id)))
 
     async def _refuse(self) -> None:
         while self._refusals:
-            await self._send(self._transport.publish(self._refusals.popleft(), self._refusal))
+            await self._send(self._refusals.popleft(), self._refusal)
 
-    async def _send(self, sending: Awaitable[None]) -> None:
+    async def _send(self, reply: str, answer: bytes, shorter: Callable[[], bytes] | None = None) -> None:
         try:
-            await sending
+            await self._transport.publish(reply, answer)
         except (TooLarge, Unavailable) as error:
-            _log.warning("a reply was lost, the sender will ask again: %s", error)
-
-    async def _publish(self, reply: str, status: dict[str, Any], command_id: str) -> None:
-        try:
-            await self._transport.publish(reply, _encode(status))
-        except TooLarge:  # a deleted image stream may have more tags than the server takes as one message
-            await self._transport.publish(reply, _encode(shortened(status, command_id)))
+            if shorter is not None and isinstance(error, TooLarge):
+                await self._send(reply, shorter())
+            else:
+                _log.warning("a reply was lost, the sender will ask again: %s", error)
 
 
 @lru_cache(_CACHED_SUBJECTS_MAX)

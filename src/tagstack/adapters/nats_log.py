@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import aclosing
 from contextvars import Context
+from typing import Any
 
 import msgspec
 from nats.aio.client import Client
@@ -36,7 +37,7 @@ from tagstack.adapters.nats_transport import PlainTransport, Transport
 from tagstack.application.ports import Stored
 from tagstack.application.read_models import LogMessage
 from tagstack.domain.errors import UnreadableEvent
-from tagstack.domain.events import AnyEvent, Event, ImageRecorded, ImageStreamEvent, TagEvent
+from tagstack.domain.events import OF_IMAGE_STREAM, AnyEvent, Event, ImageRecorded, TagEvent
 from tagstack.domain.image_stream import ImageStream, load
 from tagstack.domain.names import ImageStreamName, TagName
 from tagstack.domain.reading import read_event
@@ -62,14 +63,16 @@ def decode(position: int, body: bytes) -> AnyEvent:
 
 def _headers_of(event: Event, identity: str) -> dict[str, str]:
     """Return an event's CloudEvents headers (binary mode)."""
-    return {
+    headers = {
         "ce-specversion": "1.0",
         "ce-id": identity,
         "ce-type": f"dev.tagstack.{event.__struct_config__.tag}",
         "ce-source": CE_SOURCE,
         "ce-time": event.time,
         "content-type": "application/json",
-    } | trace_headers()
+    }
+    headers.update(trace_headers())
+    return headers
 
 
 def message_of(event: Event) -> Message:
@@ -77,11 +80,12 @@ def message_of(event: Event) -> Message:
 
     An image's event carries no message id: with one, the server would take the tag's event for its duplicate.
     """
-    identity = event_id(event)
+    subject = event_subject(event)
+    identity = event_id(event, subject)
     headers = _headers_of(event, identity)
-    if isinstance(event, TagEvent | ImageStreamEvent):
+    if isinstance(event, OF_IMAGE_STREAM):
         headers[MESSAGE_ID] = identity
-    return Message(event_subject(event), encode(event), headers)
+    return Message(subject, encode(event), headers)
 
 
 def _before(message: StoredMessage, name: ImageStreamName) -> int:
@@ -94,8 +98,9 @@ def _before(message: StoredMessage, name: ImageStreamName) -> int:
     return message.position - 1
 
 
-def _guard(name: ImageStreamName, expected: int) -> dict[str, str]:
-    return {EXPECTED: str(expected), EXPECTED_SUBJECT: image_stream_events(name)}
+def _guard(message: Message, name: ImageStreamName, expected: int) -> None:
+    message.headers[EXPECTED] = str(expected)
+    message.headers[EXPECTED_SUBJECT] = image_stream_events(name)
 
 
 class NatsLog:
@@ -118,11 +123,11 @@ class NatsLog:
         """Return an image stream's state; the cost follows its tags, never the length of its history."""
         return load(name, _stored(await self._newest(image_stream_events(name))))
 
-    async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
+    def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> Coroutine[Any, Any, int]:
         """Store one command's events after position `expected`; several go as one atomic batch."""
         messages = [message_of(event) for event in events]
-        messages[0].headers.update(_guard(name, expected))
-        return await self._appender.append_batch(messages)
+        _guard(messages[0], name, expected)
+        return self._appender.append_batch(messages)
 
     async def append_chain(
         self, name: ImageStreamName, events: Sequence[tuple[Event, Context]], expected: int
@@ -132,14 +137,14 @@ class NatsLog:
         Whoever gets in between, on whatever image stream, may break the chain: the rest is refused.
         """
         messages = [context.run(message_of, event) for event, context in events]
-        messages[0].headers.update(_guard(name, expected))
+        _guard(messages[0], name, expected)
         return await self._appender.append_chain(messages)
 
-    async def record(self, event: Event, expected: int = 0) -> int:
+    def record(self, event: Event, expected: int = 0) -> Coroutine[Any, Any, int]:
         """Store an image's event if its subject's last position is `expected`."""
         message = message_of(event)
         message.headers[EXPECTED] = str(expected)
-        return await self._appender.append(message)
+        return self._appender.append(message)
 
     async def last(self, event: Event) -> Stored | None:
         """Return the last event under the same subject as `event`."""

@@ -91,7 +91,7 @@ class Owners:
 
     def sort(self, command: Arrived) -> None:
         """Take a command, or hand it on to the worker that owns its image stream."""
-        owner = self._owner_of(command.subject.split(".", 3)[3])
+        owner = self._owner_of(command.subject.split(".", 3)[3]) if self._heard else self._id
         if owner == self._id or not self._may_go(command):
             self._take(command)
             return
@@ -107,7 +107,7 @@ class Owners:
         return small and len(self._kept) < KEPT_MAX
 
     def _owner_of(self, image_stream: str) -> str:
-        if not self._heard or image_stream == NOBODYS:
+        if image_stream == NOBODYS:
             return self._id
         owner = self._owner.get(image_stream)
         if owner is None:

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from tagstack.domain.errors import BadRequest
 from tagstack.domain.events import (
+    OF_IMAGE_STREAM,
     Event,
     ImageAnnotated,
     ImageRecorded,
@@ -95,11 +96,11 @@ def event_subject(event: Event) -> str:
     raise AssertionError(f"no subject for {type(event)}")
 
 
-def event_id(event: Event) -> str:
+def event_id(event: Event, subject: str) -> str:
     """Return the event's `ce-id`, which is its `Nats-Msg-Id` too (image events carry no message id)."""
-    if isinstance(event, TagEvent | ImageStreamEvent):
+    if isinstance(event, OF_IMAGE_STREAM):
         return f"{event.namespace}/{event.image_stream}/{event.cause}/{event.number}"
-    return f"{event_subject(event)}/{event.cause}"
+    return f"{subject}/{event.cause}"
 
 
 def image_stream_of(subject: str) -> ImageStreamName:

@@ -76,7 +76,8 @@ def publish(subject: str, reply: str, head: bytes, body: bytes) -> bytes:
 
 def header_block(headers: Mapping[str, str]) -> bytes:
     """Return headers as they are sent; a line break in a value, which would begin another one, becomes a space."""
-    text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    if text.count("\n") != len(headers) or text.count("\r") != len(headers):
-        text = "".join([f"{name}: {' '.join(value.split())}\r\n" for name, value in headers.items()])
-    return f"NATS/1.0\r\n{text}\r\n".encode()
+    text = "\r\n".join(map(": ".join, headers.items()))
+    breaks = len(headers) - 1
+    if text.count("\n") != breaks or text.count("\r") != breaks:
+        text = "\r\n".join([f"{name}: {' '.join(value.split())}" for name, value in headers.items()])
+    return f"NATS/1.0\r\n{text}\r\n\r\n".encode()

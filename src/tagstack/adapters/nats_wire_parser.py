@@ -90,20 +90,20 @@ class Parser(asyncio.Protocol):
             if kind in (_M, _H):
                 try:
                     words = data[position:end].split(b" ")
-                    start, length = end + 2, int(words[-1])
+                    start = end + 2
+                    stop = start + int(words[-1])
                     head = start + int(words[-2]) if kind == _H else start
-                    if not start <= head <= start + length <= start + MESSAGE_BYTES_MAX:
-                        raise Garbled(f"a message of {length} bytes")
-                    if start + length + 2 > size:
-                        self._needed = start + length + 2 - size
+                    if not start <= head <= stop <= start + MESSAGE_BYTES_MAX:
+                        raise Garbled(f"a message of {stop - start} bytes")
+                    if stop + 2 > size:
+                        self._needed = stop + 2 - size
                         return position
                     reply = words[3].decode() if len(words) == (6 if kind == _H else 5) else ""
-                    subject = words[1].decode()
+                    message = Delivered(words[1].decode(), reply, data[start:head], data[head:stop])
                 except (ValueError, IndexError) as error:
                     raise Garbled(repr(data[position : min(end, position + 80)])) from error
-                body = data[head : start + length]
-                delivered(words[2], Delivered(subject, reply, data[start:head], body))
-                position = start + length + 2
+                delivered(words[2], message)
+                position = stop + 2
                 continue
             self._control(kind, data[position:end])
             position = end + 2

@@ -91,9 +91,12 @@ class Followers:
         if source is not None:
             self._followers_of.setdefault(source, set()).add(name)
 
+    def concerns(self, event: Heard) -> bool:
+        """Return whether an event, learned already, may move a tag that follows; hardly any does."""
+        return event.type == "tag_configured" or (event.type == "image_tagged" and event.name in self._followers_of)
+
     async def hear(self, position: int, event: Heard) -> None:
-        """Learn from an event, and move what follows its tag. Returns when all of that is stored."""
-        self.learn(position, event)
+        """Move what follows an event's tag. Returns when all of that is stored."""
         name = event.name
         if event.type == "image_tagged":
             for follower in sorted(self._followers_of.get(name, ())):

@@ -89,21 +89,20 @@ class CommandHandler:
             if isinstance(command, IMAGE_COMMANDS):
                 return await self._images.handle(command, request)
             check_addressee(command, request.target)
-            return await self._turns.take(Job(command, request, self._around.now()), self._work)
+            return await self._turns.take(Job(command, request), self._work)
         finally:
             self.in_flight -= 1
 
     async def follow(self, command: FollowTag, request: Request) -> Outcome:
         """Move a follower, in its image stream's turn. Raises as `handle`."""
-        return await self._turns.take(Job(command, request, self._around.now()), self._work)
+        return await self._turns.take(Job(command, request), self._work)
 
     def forget(self) -> None:
         """Forget everything read from the log, as after a lost connection: it may have lost its tail."""
         self._aggregates.clear()
         self._known_images.clear()
 
-    async def _work(self, job: Job) -> Outcome:
-        waiting = self._turns.waiting(job.request.target)
+    async def _work(self, job: Job, waiting: deque[Job]) -> Outcome:
         if waiting and self._limits.together > 1:
             done = await self._together(job, waiting)
             if done is not None:
@@ -118,7 +117,7 @@ class CommandHandler:
 
     async def _together(self, first: Job, waiting: deque[Job]) -> Outcome | None:
         """Carry out a job with those behind it, and return its outcome; None where it has to go by itself."""
-        name = first.request.target
+        name, began = first.request.target, self._around.now()
         aggregate = await self._aggregate(name)
         expected = aggregate.state.position
         members = group_of([first, *waiting], aggregate, self._foresee, self._limits.together)
@@ -133,7 +132,7 @@ class CommandHandler:
             self._aggregates.pop(name, None)
             if not isinstance(error, StaleState):  # some may be stored, so each of them looks for itself
                 for member in members:
-                    member.job.doubtful_since = member.job.received
+                    member.job.doubtful_since = began
             waiting.extendleft(member.job for member in members[:0:-1])
             if isinstance(error, TagstackError):
                 return None
@@ -142,24 +141,24 @@ class CommandHandler:
         return outcome([members[0].event], positions[0])
 
     def _foresee(self, job: Job, state: ImageStream) -> Decision:
-        return decide(job.command, state, self._context(job.command, job.request, state), Facts())
+        return decide(job.command, state, self._context(job, state, self._around.now()), Facts())
 
     async def _carry_out(self, job: Job) -> Outcome:
-        command, request = job.command, job.request
-        unknown = 0
+        name, unknown = job.request.target, 0
         for attempt in range(ATTEMPTS_MAX):
-            aggregate = await self._aggregate(request.target)
+            aggregate, began = await self._aggregate(name), self._around.now()
             try:
-                await self._finish_deletion(aggregate)
-                if done := await self._seen(aggregate, request, job.doubtful_since):
+                if owed_deletes(aggregate.state):
+                    await self._finish_deletion(aggregate)
+                if (job.request.repeatable or job.doubtful_since) and (done := await self._seen(aggregate, job)):
                     return done
-                return await self._decide_and_store(command, request, aggregate)
+                return await self._decide_and_store(job, aggregate, began)
             except StaleState:
                 await self._catch_up(aggregate)
                 await asyncio.sleep(random.random() * BACKOFF_S * min(attempt, BACKOFF_STEPS_MAX))  # noqa: S311 jitter
             except UnknownOutcome as error:
-                self._aggregates.pop(request.target, None)
-                job.doubtful_since = job.doubtful_since or job.received
+                self._aggregates.pop(name, None)
+                job.doubtful_since = job.doubtful_since or began
                 unknown += 1
                 if unknown == UNKNOWN_MAX:
                     raise Unavailable(f"whether the events are stored is not known: {error}") from error
@@ -203,9 +202,8 @@ class CommandHandler:
             stored += owed
         return stored
 
-    async def _seen(self, aggregate: Aggregate, request: Request, doubtful_since: str) -> Outcome | None:
-        if not request.repeatable and not doubtful_since:
-            return None
+    async def _seen(self, aggregate: Aggregate, job: Job) -> Outcome | None:
+        request, doubtful_since = job.request, job.doubtful_since
         if found := aggregate.find(request.command_id):
             return found
         start = aggregate.must_read(request.command_id, request.sent) if request.repeatable else None
@@ -217,57 +215,53 @@ class CommandHandler:
         found_in_log = told.get(request.command_id)
         return found_in_log[0] if found_in_log else None
 
-    async def _decide_and_store(
-        self, command: AnyCommand | FollowTag, request: Request, aggregate: Aggregate
-    ) -> Outcome:
-        state = aggregate.state
+    async def _decide_and_store(self, job: Job, aggregate: Aggregate, now: str) -> Outcome:
+        command, request, state = job.command, job.request, aggregate.state
         try:
-            decision = await self._decide(command, request, state)
+            wanted = [] if isinstance(command, FollowTag) else required(command, state)
+            facts = await self._lookups.fetch(wanted, state, request.actor) if wanted else Facts()
+            decision = decide(command, state, self._context(job, state, now), facts)
         except Refused:
             await self._check_current(state)
             raise
         if command.dry_run:
             await self._check_current(state)
             return outcome(decision.events, state.position, dry_run=True)
-        if isinstance(command, MapImage):
-            await self._record(decision)
+        if decision.image is not None:
+            await self._record(decision.image)
         if not decision.events:
             await self._check_current(state)
             return outcome([], state.position)
         position = await self._log.append(state.name, decision.events, state.position)
         _evolve(state, decision.events, position)
-        events = [*decision.events, *await self._finish_deletion(aggregate)]
-        done = outcome(events, state.position)
+        if owed_deletes(state):
+            decision.events += await self._finish_deletion(aggregate)
+        done = outcome(decision.events, state.position)
         if request.repeatable:
             aggregate.remember(request.command_id, done)
         return done
 
-    async def _decide(self, command: AnyCommand | FollowTag, request: Request, state: ImageStream) -> Decision:
-        wanted = [] if isinstance(command, FollowTag) else required(command, state)
-        facts = await self._lookups.fetch(wanted, state, request.actor)
-        return decide(command, state, self._context(command, request, state), facts)
-
-    def _context(self, command: AnyCommand | FollowTag, request: Request, state: ImageStream) -> Context:
+    def _context(self, job: Job, state: ImageStream, now: str) -> Context:
+        request = job.request
         return Context(
             actor=request.actor,
             cause=request.command_id,
-            now=self._around.now(),
+            now=now,
             reason=request.reason,
             uid=self._around.uid() if not state.exists else "",
             caused_by=request.caused_by,
             internal_registry=self._around.internal_registry,
             create=request.create,
-            recorded=self._is_recorded(command),
+            recorded=self._is_recorded(job.command),
         )
 
     def _is_recorded(self, command: AnyCommand | FollowTag) -> bool:
         posted = command.image if isinstance(command, MapImage) else None
         return posted is not None and image_name(posted) in self._known_images
 
-    async def _record(self, decision: Decision) -> None:
-        """Record the decision's image, unless it is known. A known image is no error."""
-        event = decision.image
-        if event is None or event.image in self._known_images:
+    async def _record(self, event: ImageRecorded) -> None:
+        """Record a decision's image, unless it is known. A known image is no error."""
+        if event.image in self._known_images:
             return
         await record_once(self._log, event)
         self._known_images[event.image] = None

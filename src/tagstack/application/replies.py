@@ -17,6 +17,9 @@ TEXT_LENGTH_MAX = 1_000
 MOVES_MAX = 2_000  # of a reply that was too large for its server; with the longest names they fit into 1 MB
 
 
+_MOVING = (ImageTagged, TagDeleted)
+
+
 class Outcome(msgspec.Struct, frozen=True):
     """What a command led to; `position` is its last event's, or what it was judged against."""
 
@@ -32,9 +35,9 @@ def outcome(events: Sequence[Event], position: int, *, dry_run: bool = False) ->
     moves: list[dict[str, str | None]] = [
         {"tag": event.tag, "image": event.image, "previousImage": event.previous_image}
         for event in events
-        if isinstance(event, ImageTagged | TagDeleted) and event.image != event.previous_image
+        if isinstance(event, _MOVING) and event.image != event.previous_image
     ]
-    withheld = any(isinstance(event, PushWithheld) for event in events)
+    withheld = PushWithheld in map(type, events)
     return Outcome(position, bool(events), withheld, moves, dry_run)
 
 

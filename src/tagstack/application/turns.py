@@ -26,10 +26,12 @@ class Job(msgspec.Struct, eq=False):
 
     command: AnyCommand | FollowTag
     request: Request
-    received: str
     context: Context = msgspec.field(default_factory=copy_context)
     doubtful_since: str = ""
     turn: asyncio.Future[Outcome | None] | None = None
+
+
+Work = Callable[[Job, deque[Job]], Awaitable[Outcome]]
 
 
 class Turns:
@@ -38,22 +40,21 @@ class Turns:
     def __init__(self) -> None:
         self._waiting: dict[ImageStreamName, deque[Job]] = {}
 
-    async def take(self, job: Job, work: Callable[[Job], Awaitable[Outcome]]) -> Outcome:
-        """Run `work` when every earlier job on the same image stream has ended."""
+    async def take(self, job: Job, work: Work) -> Outcome:
+        """Run `work` when every earlier job on the same image stream has ended.
+
+        It is told who waits by then: it may answer them, or put them back.
+        """
         name = job.request.target
         waiting = self._waiting.get(name)
         if waiting is None:
-            self._waiting[name] = deque()
+            waiting = self._waiting[name] = deque()
         elif (done := await self._wait(job, waiting)) is not None:
             return done
         try:
-            return await work(job)
+            return await work(job, waiting)
         finally:
-            self._next(name)
-
-    def waiting(self, name: ImageStreamName) -> deque[Job]:
-        """Return who waits for whoever has the turn now; that one may answer them, or put them back."""
-        return self._waiting[name]
+            self._next(name, waiting)
 
     async def _wait(self, job: Job, waiting: deque[Job]) -> Outcome | None:
         turn: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
@@ -63,11 +64,10 @@ class Turns:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.result() is None:
-                self._next(job.request.target)
+                self._next(job.request.target, waiting)
             raise
 
-    def _next(self, name: ImageStreamName) -> None:
-        waiting = self._waiting[name]
+    def _next(self, name: ImageStreamName, waiting: deque[Job]) -> None:
         while waiting:
             turn = waiting.popleft().turn
             if turn is not None and not turn.done():

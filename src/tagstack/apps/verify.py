@@ -58,7 +58,8 @@ def _silent(reached: int, last: int) -> None:
 
 def address(event: Event) -> tuple[str, str]:
     """Return an event's subject and its `ce-id`, as the log files it."""
-    return event_subject(event), event_id(event)
+    subject = event_subject(event)
+    return subject, event_id(event, subject)
 
 
 class Fold:

@@ -80,8 +80,8 @@ class Changes(Draft):
 
     def follow(self, name: str, arrival: Arrival) -> None:
         """Let what arrived at a tag arrive at the tags that follow it, transitively, in name order."""
-        following = arrival.follows()
         waiting = self.followers(name)[::-1]
+        following = arrival.follows() if waiting else arrival
         while waiting:  # ends: aliases never go in a circle
             follower = waiting.pop()
             if self._arrive(follower, following):
@@ -90,7 +90,8 @@ class Changes(Draft):
     def followers(self, name: str) -> list[str]:
         """Return the tags whose spec is a live alias of a tag of this image stream, in order."""
         known = {*self.state.aliases, *self._tags} if self.uid == self.state.uid else {*self._tags}
-        return sorted(other for other in known if other != name and self.alias_source(other) == name)
+        known.discard(name)
+        return sorted([other for other in known if self.alias_source(other) == name]) if known else []
 
     def alias_source(self, name: str) -> str | None:
         """Return the tag of this image stream that a tag follows, if it follows one."""
@@ -118,8 +119,7 @@ class Changes(Draft):
 
     def protection(self, name: str) -> str | None:
         """Return the pattern that forbids a set tag to move, if one does."""
-        head = self.tag(name).head
-        if head is None:
+        if not self.state.protected or self.tag(name).head is None:
             return None
         return next((pattern for pattern in self.state.protected if fnmatchcase(name, pattern)), None)
 

@@ -84,7 +84,7 @@ def decide(command: AnyCommand | FollowTag, state: ImageStream, context: Context
 
 
 def _check_expected(command: AnyCommand | FollowTag, state: ImageStream) -> None:
-    if not isinstance(command, TagCommand):
+    if not isinstance(command, TagCommand) or (command.expected_image is None and command.expected_position is None):
         return
     head = state.tag(target_of(command)[1]).head
     image = head.image if head else ""

@@ -46,6 +46,15 @@ class Draft:
 
         Raises: Invalid where more tags change at once than one batch can carry.
         """
+        count = len(self.events)
+        if count > TAGS_PER_COMMAND_MAX:
+            self._check_size()
+        for number, event in enumerate(self.events, 1):
+            if event.number == 0:
+                event.number, event.last = number, number == count
+        return self.events
+
+    def _check_size(self) -> None:
         tags = len({event.tag for event in self.events if isinstance(event, TagEvent)})
         for count, limit, what in (
             (tags, TAGS_PER_COMMAND_MAX, "tags may change"),
@@ -54,10 +63,6 @@ class Draft:
             if count > limit:
                 fault = Fault("spec.tags", "Invalid", f"at most {limit} {what} in one command", count)
                 raise Invalid.of("ImageStream", self.state.name.name, [fault])
-        for number, event in enumerate(self.events, 1):
-            if event.number == 0:
-                event.number, event.last = number, number == len(self.events)
-        return self.events
 
     def put_tag(self, name: str, kind: type[TagEvent], after: Tag, origin: str = "") -> None:
         """Add an event that leaves a tag as `after`."""

@@ -132,6 +132,8 @@ class TagDeleted(TagEvent, tag="tag_deleted"):
     """The tag is gone from the current view; its history stays."""
 
 
+OF_IMAGE_STREAM = (TagEvent, ImageStreamEvent)  # for isinstance, which takes longer to put a union together
+
 AnyTagEvent = TagConfigured | ImageTagged | PushWithheld | TagHeld | TagReleased | TagDeleted
 AnyImageStreamEvent = ImageStreamCreated | ImageStreamUpdated | ImageStreamDeleted
 AnyImageEvent = ImageRecorded | ImageAnnotated | ImageSigned

@@ -70,8 +70,8 @@ class ImageStream(msgspec.Struct):
     @property
     def protected(self) -> list[str]:
         """Return the patterns of tags that never move once set."""
-        declared = self.annotations.get(PROTECTED_TAGS, "")
-        return [pattern.strip() for pattern in declared.split(",") if pattern.strip()]
+        declared = self.annotations.get(PROTECTED_TAGS)
+        return [pattern.strip() for pattern in declared.split(",") if pattern.strip()] if declared else []
 
     def tag(self, name: str) -> Tag:
         """Return a tag's state; an empty one where there is none."""

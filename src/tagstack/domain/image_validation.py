@@ -23,12 +23,15 @@ def image_faults(image: Image, prefix: str = "", *, internal_registry: str = "")
     if image.docker_image_reference or not internal_registry:
         faults += pull_spec_faults(image.docker_image_reference, f"{prefix}dockerImageReference")
     faults += _blob_faults(image, prefix)
-    if image.docker_image_layers and image.docker_image_manifests:
+    layers = image.docker_image_layers or []
+    if layers and image.docker_image_manifests:
         detail = "dockerImageLayers should not be set when dockerImageManifests is set"
-        faults.append(Fault(f"{prefix}dockerImageLayers", "Invalid", detail, len(image.docker_image_layers)))
-    if len(image.docker_image_layers or []) > LAYERS_MAX:
+        faults.append(Fault(f"{prefix}dockerImageLayers", "Invalid", detail, len(layers)))
+    if len(layers) > LAYERS_MAX:
         faults.append(Fault(f"{prefix}dockerImageLayers", "TooLong", f"must have at most {LAYERS_MAX} layers"))
-    for index, layer in enumerate(image.docker_image_layers or []):
+    for index, layer in enumerate(layers):
+        if layer.name and layer.size >= 0:
+            continue
         field = f"{prefix}dockerImageLayers[{index}]"
         if not layer.name:
             faults.append(Fault(f"{field}.name", "Required"))
@@ -41,6 +44,8 @@ def image_faults(image: Image, prefix: str = "", *, internal_registry: str = "")
 
 def name_faults(name: str, field: str) -> list[Fault]:
     """Return what is wrong with an image's name: a digest, or a plain name of at most 63 characters."""
+    if is_digest(name):
+        return []
     if not name:
         return [Fault(field, "Required")]
     for bad in ("/", "%"):
@@ -50,7 +55,7 @@ def name_faults(name: str, field: str) -> list[Fault]:
         return [Fault(field, "Invalid", f"may not be '{name}'", name)]
     if ":" in name:
         rule = "a digest must be sha256 with 64, sha384 with 96 or sha512 with 128 lower-case hex digits"
-        return [] if is_digest(name) else [Fault(field, "Invalid", rule, name)]
+        return [Fault(field, "Invalid", rule, name)]
     if "@" in name:
         return [Fault(field, "Invalid", "may not contain '@'", name)]
     if len(name) > IMAGE_NAME_LENGTH_MAX:

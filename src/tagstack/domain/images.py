@@ -97,14 +97,21 @@ def derive(image: Image, pull_spec: str) -> dict[str, Any]:
         "dockerImageReference": pull_spec,
         "dockerImageMetadata": metadata,
         "dockerImageMetadataVersion": image.docker_image_metadata_version or "1.0",
-        "dockerImageLayers": [msgspec.to_builtins(layer) | {"size": layer.size} for layer in layers],
-        "dockerImageManifests": [msgspec.to_builtins(child) for child in parts],
+        "dockerImageLayers": _layers(layers),
+        "dockerImageManifests": msgspec.to_builtins(parts),
         "dockerImageManifestMediaType": media_type,
         "dockerImageManifest": "" if stored else image.docker_image_manifest,
         "dockerImageConfig": "" if stored else image.docker_image_config,
         "dockerImageSignatures": image.docker_image_signatures,
     }
     return {key: value for key, value in given.items() if value not in (None, "", [])}
+
+
+def _layers(layers: list[Layer]) -> list[dict[str, Any]]:
+    told: list[dict[str, Any]] = msgspec.to_builtins(layers)
+    for layer in told:
+        layer.setdefault("size", 0)  # the only default that is told
+    return told
 
 
 def _object_meta(image: Image, annotations: dict[str, str]) -> dict[str, Any]:

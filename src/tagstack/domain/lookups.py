@@ -86,6 +86,8 @@ def required(command: AnyCommand, state: ImageStream) -> list[Lookup]:
     """
     target = state.name
     match command:
+        case MapImage():
+            return [Known(image_name(command.image))] if command.image is not None and is_managed(command) else []
         case RollbackTag():
             return [StackOf(split_tag(command.metadata.name)[1])]
         case PromoteTag() if command.source is not None:
@@ -106,8 +108,6 @@ def required(command: AnyCommand, state: ImageStream) -> list[Lookup]:
                 for name, tag in sorted(wanted.items())
                 for lookup in _of_reference(tag, f"spec.tags[{name}]", name, state)
             ]
-        case MapImage() if command.image is not None and is_managed(command):
-            return [Known(image_name(command.image))]
     return []
 
 

@@ -75,6 +75,9 @@ def namespace_faults(namespace: str, field: str = "metadata.namespace") -> list[
 
 def image_stream_faults(name: str, field: str = "metadata.name") -> list[Fault]:
     """Return what is wrong with an image stream's name; the first broken rule only, as OpenShift."""
+    well_formed = _IMAGE_STREAM.fullmatch(name)
+    if well_formed and len(name) <= IMAGE_STREAM_LENGTH_MAX:
+        return []
     if not name:
         return [Fault(field, "Required", "name or generateName is required")]
     if name in (".", ".."):
@@ -82,11 +85,9 @@ def image_stream_faults(name: str, field: str = "metadata.name") -> list[Fault]:
     for char in "/%":
         if char in name:
             return [Fault(field, "Invalid", f"may not contain '{char}'", name)]
-    if not _IMAGE_STREAM.fullmatch(name):
+    if not well_formed:
         return [Fault(field, "Invalid", f'must match "{IMAGE_STREAM_PATTERN}"', name)]
-    if len(name) > IMAGE_STREAM_LENGTH_MAX:
-        return [Fault(field, "Invalid", f"must be no more than {IMAGE_STREAM_LENGTH_MAX} characters", name)]
-    return []
+    return [Fault(field, "Invalid", f"must be no more than {IMAGE_STREAM_LENGTH_MAX} characters", name)]
 
 
 def tag_faults(tag: str, field: str = "tag") -> list[Fault]:

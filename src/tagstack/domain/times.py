@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 def text_of(moment: datetime) -> str:
     """Return a moment as it is written in events."""
     # not strftime, which writes the year 1 with one digit
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
 
 
 def canonical(text: str) -> str:
