@@ -61,9 +61,9 @@ async def publish(nc: Client, first: int, last: int, mark: str = "") -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
+    """Wait until a condition holds. It is looked at in a thread: opening a snapshot takes long on a busy machine."""
     async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110 what is waited for happens in files and other processes
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 what is waited for happens elsewhere
             await asyncio.sleep(0.02)
 
 
