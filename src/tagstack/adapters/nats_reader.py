@@ -42,7 +42,8 @@ class ReaderLimits(msgspec.Struct, frozen=True):
     bytes: int = 32 << 20
 
 
-LAST_LIMITS = ReaderLimits(messages=1_000, bytes=1 << 20)  # acks may come over the same connection, behind these
+# what comes at once is taken in at once, and acks and commands wait meanwhile: a millisecond for these
+LAST_LIMITS = ReaderLimits(messages=100, bytes=1 << 20)
 
 
 class LogSource:
