@@ -160,8 +160,7 @@ class Decoder:
 
     def __init__(self, beforehand_min: int) -> None:
         self._beforehand_min = beforehand_min
-        self._con = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": "false"})
-        self._con.execute("SET GLOBAL TimeZone = 'UTC'")
+        self._con: duckdb.DuckDBPyConnection | None = None  # opened for the first batch that is large enough
         self._turn = threading.Lock()
 
     def decode(self, messages: Sequence[LogMessage]) -> Decoded:
@@ -174,16 +173,24 @@ class Decoder:
         kept = messages if sifted.dead else Packed(messages, arrived)
         try:
             with self._turn:
-                self._con.register("arrived", arrived)
-                rows = self._con.sql(_WITHOUT_DATA).to_arrow_table().append_column("data", arrived["data"])
-                self._con.unregister("arrived")
+                con = self._con = self._con or _connect()
+                con.register("arrived", arrived)
+                rows = con.sql(_WITHOUT_DATA).to_arrow_table().append_column("data", arrived["data"])
+                con.unregister("arrived")
         except duckdb.Error:  # the fold meets it again, and finds out which event is to blame
             return Decoded(kept, size, sifted.types, tuple(sifted.dead), arrived)
         return Decoded(kept, size, sifted.types, tuple(sifted.dead), rows, done=True)
 
     def close(self) -> None:
         """Decode no more."""
-        self._con.close()
+        if self._con is not None:
+            self._con.close()
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    con = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": "false"})
+    con.execute("SET GLOBAL TimeZone = 'UTC'")
+    return con
 
 
 def join(first: Decoded, second: Decoded) -> Decoded:
