@@ -7,16 +7,18 @@ import json
 import os
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import nats
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 from prometheus_client import CollectorRegistry
 
 from tagstack.adapters.nats_direct import DirectGet
@@ -26,11 +28,14 @@ from tagstack.application.replies import Outcome
 from tagstack.apps.commands import CommandsPart
 from tagstack.apps.commands import build as build_commands
 from tagstack.apps.settings import Settings
+from tagstack.domain.errors import Unavailable
 from tagstack.domain.names import ImageStreamName
 from tagstack.domain.times import text_of
 
 WAIT_S = 20.0
+ANSWER_WAIT_S = 60.0
 Json = dict[str, Any]
+_T = TypeVar("_T")
 
 WORKER = (
     "import os; from tagstack.apps.workers import run_worker; from tagstack.apps.settings import read_settings; "
@@ -132,8 +137,9 @@ async def ask(client: Client, target: str, command: Json, headers: dict[str, str
 
 
 async def log_of(client: Client, subject: str = "tagstack.events.>", stream: str = "TAGSTACK_EVENTS") -> list[Record]:
-    """Return what a stream has stored under a subject, in order."""
-    messages = await (await DirectGet(client, stream).start()).read(subject)
+    """Return what a stream has stored under a subject, in order; it is waited for while there is none to answer."""
+    direct = await DirectGet(client, stream).start()
+    messages = await answer_to(lambda: direct.read(subject))
     return [Record(m.position, m.subject, m.headers, json.loads(m.body)) for m in messages]
 
 
@@ -149,6 +155,18 @@ async def until(holds: Callable[[], Awaitable[Any]], wait_s: float = WAIT_S) -> 
             if found := await holds():
                 return found
             await asyncio.sleep(0.01)
+
+
+async def answer_to(read: Callable[[], Awaitable[_T]]) -> _T:
+    """Return what a read returns; it is asked again while nobody answers, as just after a node came or went."""
+    deadline = time.monotonic() + ANSWER_WAIT_S
+    while True:
+        try:
+            return await read()
+        except (NatsError, Unavailable):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.1)
 
 
 def check_chain(records: list[Record]) -> None:

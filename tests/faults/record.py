@@ -7,11 +7,10 @@ import random
 from contextlib import suppress
 
 import msgspec
-import nats
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from tests.examples_nats import Json, Record, ago, check_chain, digest, log_of, mapping, send, until
+from tests.examples_nats import Json, Record, ago, answer_to, check_chain, digest, log_of, mapping, send, until
 
 IMAGE_STREAMS = ("api", "web")
 TAGS = ("latest", "stable")
@@ -154,10 +153,11 @@ class Proof:
         """Read on with a durable consumer until it has seen the last event of every tag."""
         wanted = {event.subject: event.headers["ce-id"] for event in stored if "tag" in event.body}
         wanted = {subject.replace("events", "tags", 1).replace(".tag.", "."): seen for subject, seen in wanted.items()}
-        consumer = await client.jetstream().pull_subscribe("tagstack.tags.>", "chaos", stream="TAGSTACK_TAGS")
+        js = client.jetstream()
+        consumer = await answer_to(lambda: js.pull_subscribe("tagstack.tags.>", "chaos", stream="TAGSTACK_TAGS"))
 
         async def complete() -> bool:
-            with suppress(nats.errors.TimeoutError):
+            with suppress(NatsError):  # nothing new, or no answer just now
                 for msg in await consumer.fetch(1_000, timeout=0.5):
                     self.seen[msg.subject] = (msg.headers or {})["ce-id"]
                     await msg.ack()

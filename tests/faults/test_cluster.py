@@ -13,7 +13,7 @@ from nats.aio.client import Client
 
 from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, declarations, stream_info
 from tagstack.bench.cluster import NODES
-from tests.examples_nats import ask, client_of, log_of, mapping, run, until, worker
+from tests.examples_nats import answer_to, ask, client_of, log_of, mapping, run, until, worker
 from tests.faults.cluster import Cluster, in_sync, leader
 from tests.faults.record import Proof, Sender, carry_on, settle
 
@@ -56,7 +56,7 @@ async def load(cluster: Cluster, proof: Proof) -> AsyncIterator[tuple[Client, li
 async def check_replicas(client: Client) -> None:
     """Check that the setting `replicas` holds for each of the four streams."""
     for stream in declarations():
-        info = await stream_info(client, stream["name"])
+        info = await answer_to(lambda name=stream["name"]: stream_info(client, name))  # type: ignore[misc]
         assert info["config"]["num_replicas"] == NODES
         assert len(info["cluster"]["replicas"]) == NODES - 1
 

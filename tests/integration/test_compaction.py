@@ -142,6 +142,40 @@ async def test_what_came_unsorted_is_sorted_by_itself(nats_url: str, tmp_path: P
 
 
 @in_a_loop
+async def test_who_waits_for_a_build_does_not_wait_for_the_sorting(nats_url: str, tmp_path: Path) -> None:
+    """Without a live file readers see the new one as soon as it has everything; a compaction sorts it then.
+
+    Seen to fail when `_build` sorts first.
+    """
+    async with client(nats_url) as nc:
+        await publish(nc, 1, 5)
+        async with projector(nc, tmp_path, unsorted_events_max=0):
+            await until(lambda: position(tmp_path) == 5)
+        await publish(nc, 6, 30)
+        async with projector(nc, tmp_path, endless(tmp_path)) as running:  # changed projections: a new file
+            await until(lambda: position(tmp_path) == 30)
+            await until(lambda: (running.state()["compacting"] or {}).get("sorting") == "slow")
+
+
+@in_a_loop
+async def test_a_build_sorts_where_no_compaction_will(nats_url: str, tmp_path: Path) -> None:
+    """With compactions switched off a file is sorted before readers see it.
+
+    Seen to fail when `_build` leaves the sorting to a compaction whatever is set.
+    """
+    async with client(nats_url) as nc:
+        await publish(nc, 1, 200)
+        async with projector(nc, tmp_path, unsorted_events_max=0):
+            await until(lambda: position(tmp_path) == 200)
+        for path in (tmp_path / "read-models").glob("tagstack-*"):
+            path.unlink()
+        async with projector(nc, tmp_path, unsorted_events_max=0) as running:
+            await until(lambda: running.why_not_ready() == "")
+            assert running.unsorted == 0
+        assert scattered(tmp_path) == 0
+
+
+@in_a_loop
 async def test_every_kind_of_event_is_as_the_log_says_after_a_compaction(nats_url: str, tmp_path: Path) -> None:
     """What was sorted and what came after it equal Python's fold of the same log, in every relation.
 

@@ -83,7 +83,7 @@ async def test_readers_see_the_old_state_until_the_new_file_is_built(nats_url: s
         await publish(nc, 1, 40)
         async with projector(nats_url, home):
             await until(lambda: position(home) == 40)
-        settings = {"projections": own(tmp_path, **PUSHES), "batch_events_max": 1}
+        settings = {"projections": own(tmp_path, **PUSHES), "built_batch_events_max": 1}
         async with projector(nats_url, home, **settings) as (part, _):
             await until(lambda: 0 < part.projector.position < 40)  # type: ignore[union-attr]
             assert "building read models" in part.why_not_ready()

@@ -91,7 +91,7 @@ def test_the_read_models_equal_the_fold(history: History, data: st.DataObject) -
     """Batches may be cut anywhere, overlap what was folded, arrive again or late: the rows stay the same.
 
     Neither does it matter when the tables are sorted, nor whether a batch is decoded before
-    the one ahead of it is folded.
+    the one ahead of it is folded, or in pieces.
 
     Seen to fail when `ReadModelFile.fold_decoded` folds what is at or below the checkpoint again.
     """
@@ -102,7 +102,9 @@ def test_the_read_models_equal_the_fold(history: History, data: st.DataObject) -
         start = data.draw(st.integers(0, folded), "start")
         end = data.draw(st.integers(folded + 1, len(arriving)), "end")
         middle = data.draw(st.integers(start, end), "middle")
-        for decoded in [models.decode(arriving[start:middle]), models.decode(arriving[start:end])]:
+        pieces = [models.decode(arriving[start:middle]), models.decode(arriving[middle:end])]
+        whole = models.join(*pieces) if data.draw(st.booleans(), "joined") else models.decode(arriving[start:end])
+        for decoded in [pieces[0], whole]:
             models.fold_decoded(decoded, "log")
         if data.draw(st.booleans(), "sort"):
             models.sort()

@@ -8,10 +8,11 @@ from typing import cast
 
 import pytest
 
-from tagstack.application.lookahead import Lookahead
-from tagstack.application.read_models import Decoded, LogMessage, ReaderLost, ReadModels, Sifted
+from tagstack.application import lookahead
+from tagstack.application.lookahead import BatchBounds, Lookahead
+from tagstack.application.read_models import Decoded, LogMessage, ReaderLost, ReadModels
 
-BATCH = 3
+LIVE = BatchBounds(events=4, bytes=1_000, behind=3)
 
 
 class PiecesOfLog:
@@ -38,7 +39,11 @@ class Undecoded:
 
     def decode(self, messages: Sequence[LogMessage]) -> Decoded:
         """Return them."""
-        return Decoded(messages, Sifted())
+        return Decoded(messages, sum(len(message.body) for message in messages))
+
+    def join(self, first: Decoded, second: Decoded) -> Decoded:
+        """Return both."""
+        return Decoded([*first.messages, *second.messages], first.size + second.size)
 
 
 async def taken(ahead: Lookahead) -> list[int]:
@@ -57,21 +62,55 @@ async def has_read(reader: PiecesOfLog, messages: int) -> None:
 def test_far_behind_the_next_batch_is_read_before_it_is_asked_for() -> None:
     """And it is a whole batch, in whatever pieces messages come; near the end it is what is there.
 
-    Seen to fail when `Lookahead.take` begins no reading, and when `_read` takes one piece only.
+    The first batch comes in two pieces, a quarter before the rest. Seen to fail when `Lookahead.take` begins no
+    reading, when `_read` takes one part only, and when `_part` forgets what a batch had no room for.
     """
 
     async def scenario() -> None:
-        reader = PiecesOfLog(9, 9)
-        ahead = Lookahead(reader, cast(ReadModels, Undecoded()), BATCH)
-        assert await taken(ahead) == [1, 2, 3, 4]
-        await has_read(reader, 6)
-        assert await taken(ahead) == [5, 6]
-        assert await taken(ahead) == [7, 8]
-        assert reader.read == 8
+        reader = PiecesOfLog(13, 13)
+        ahead = Lookahead(reader, cast(ReadModels, Undecoded()), LIVE)
+        assert await taken(ahead) == [1]
+        await has_read(reader, 4)
+        assert await taken(ahead) == [2, 3, 4]
+        await has_read(reader, 8)
+        assert await taken(ahead) == [5, 6, 7, 8]
+        assert await taken(ahead) == [9, 10]
+        assert await taken(ahead) == [11, 12]
+        assert reader.read == 12
         await ahead.stop()
         assert reader.stopped
 
     asyncio.run(scenario())
+
+
+def test_a_file_that_is_built_reads_on_to_the_end() -> None:
+    """A batch is filled up as long as the log has one more event.
+
+    Seen to fail when `_behind` leaves out the bound.
+    """
+
+    async def scenario() -> None:
+        ahead = Lookahead(PiecesOfLog(13, 13), cast(ReadModels, Undecoded()), BatchBounds(8, 1_000, 0))
+        assert [await taken(ahead) for _ in range(3)] == [[1, 2], [3, 4, 5, 6, 7, 8], [9, 10, 11, 12, 13]]
+        await ahead.stop()
+
+    asyncio.run(scenario())
+
+
+def test_large_messages_make_smaller_batches() -> None:
+    """A batch has no more parts once its messages have as many bytes as it may.
+
+    Seen to fail when `_read` looks at their number only.
+    """
+
+    async def scenario(monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lookahead, "PART", 2)
+        ahead = Lookahead(PiecesOfLog(40, 40), cast(ReadModels, Undecoded()), BatchBounds(16, 8, 0))
+        assert [await taken(ahead) for _ in range(2)] == [[1, 2, 3, 4], [5, 6, 7, 8]]
+        await ahead.stop()
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        asyncio.run(scenario(monkeypatch))
 
 
 def test_what_ends_reading_ahead_is_told_after_the_batch_before() -> None:
@@ -81,8 +120,8 @@ def test_what_ends_reading_ahead_is_told_after_the_batch_before() -> None:
     """
 
     async def scenario() -> None:
-        ahead = Lookahead(PiecesOfLog(20, 4), cast(ReadModels, Undecoded()), BATCH)
-        assert await taken(ahead) == [1, 2, 3, 4]
+        ahead = Lookahead(PiecesOfLog(20, 2), cast(ReadModels, Undecoded()), LIVE)
+        assert await taken(ahead) == [1]
         with pytest.raises(ReaderLost):
             await taken(ahead)
         await ahead.stop()

@@ -10,7 +10,7 @@ import duckdb
 import msgspec
 import pytest
 
-from tagstack.adapters.duckdb_batch import Decoder, make_batch, sift
+from tagstack.adapters.duckdb_batch import Decoder, as_batch, sift
 from tagstack.adapters.nats_log import decode
 from tagstack.application.read_models import LogMessage
 from tagstack.domain.errors import UnreadableEvent
@@ -65,5 +65,5 @@ def test_commands_and_read_models_refuse_the_same_values(
         for value in good:
             body = with_value(event, field, value)
             decode(7, body)
-            make_batch(con, decoder.decode([LogMessage(7, "tagstack.x", body)]))
-            assert con.execute("SELECT count(*) FROM batch").fetchall() == [(1,)]
+            with as_batch(con, decoder.decode([LogMessage(7, "tagstack.x", body)])):
+                assert con.execute("SELECT count(*) FROM batch").fetchall() == [(1,)]

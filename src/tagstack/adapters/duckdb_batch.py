@@ -11,14 +11,15 @@ import threading
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from itertools import accumulate
-from typing import Any, get_args
+from typing import Any, get_args, overload
 
 import duckdb
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from tagstack.application.read_models import DeadLetter, Decoded, LogMessage, Sifted
+from tagstack.application.read_models import DeadLetter, Decoded, LogMessage
 from tagstack.domain.errors import UnreadableEvent
 from tagstack.domain.events import AnyEvent
 from tagstack.domain.reading import read_event
@@ -37,6 +38,16 @@ _HEAD = {
     "restores": "UBIGINT",
 }
 _HOLD = {"since": "TIMESTAMP", "actor": "VARCHAR", "reason": "VARCHAR", "withheldCount": "BIGINT"}
+_LAYER = dict.fromkeys(("name", "size", "mediaType"), "VARCHAR")
+_CHILD = dict.fromkeys(("digest", "architecture", "os", "variant", "manifestSize"), "VARCHAR")
+_METADATA = dict.fromkeys(("Architecture", "Os", "Created", "Size"), "VARCHAR") | {"Config": "JSON"}
+_RECORDED = {  # texts, since an image may hold anything
+    "dockerImageReference": "VARCHAR",
+    "dockerImageManifestMediaType": "VARCHAR",
+    "dockerImageMetadata": _METADATA,
+    "dockerImageLayers": [_LAYER],
+    "dockerImageManifests": [_CHILD],
+}
 _MAP = "MAP(VARCHAR, VARCHAR)"
 
 # column: (field on the wire, type). A field that an event does not have is null; what is rare is read from `data`
@@ -64,6 +75,7 @@ BATCH_COLUMNS: dict[str, tuple[str, object]] = {
     "lookup_local": ("lookupLocal", "BOOLEAN"),
     "head": ("head", _HEAD),
     "hold": ("hold", _HOLD),
+    "recorded": ("data", _RECORDED),
 }
 
 _SCHEMA = msgspec.json.encode(dict(BATCH_COLUMNS.values())).decode()
@@ -75,6 +87,14 @@ SELECT position, {_SELECTED}, data
 _WITHOUT_DATA = f"SELECT * EXCLUDE data FROM ({_DECODED})"  # noqa: S608 the same
 
 EVENT_TYPES = frozenset(str(event.__struct_config__.tag) for event in get_args(AnyEvent))
+
+
+class Sifted(msgspec.Struct):
+    """Messages told apart: those that are events, the types among them, and a dead letter for each other."""
+
+    events: list[LogMessage] = []
+    types: frozenset[str] = frozenset()
+    dead: list[DeadLetter] = []
 
 
 def sift(messages: Sequence[LogMessage]) -> Sifted:
@@ -89,13 +109,50 @@ def sift(messages: Sequence[LogMessage]) -> Sifted:
         else:
             found.events.append(message)
             classes.add(type(event))
-    found.types = {str(known.__struct_config__.tag) for known in classes}
+    found.types = frozenset(str(known.__struct_config__.tag) for known in classes)
     return found
 
 
 def dead_letter(message: LogMessage, error: str) -> DeadLetter:
     """Return the dead letter of a message; bytes that are not UTF-8 are shown as \\xNN."""
     return DeadLetter(message.position, message.subject, message.body.decode(errors="backslashreplace"), error)
+
+
+class Packed(Sequence[LogMessage]):
+    """Events as columns, which take less memory than messages; all but the first and the last are made anew."""
+
+    def __init__(self, events: Sequence[LogMessage], rows: Any) -> None:
+        self._first, self._last = events[0], events[-1]
+        self._rows = rows.select(["position", "data"])
+        self._subjects = ["\n".join(event.subject for event in events)]
+        self._identities = ["\n".join(event.identity for event in events)]
+
+    def __len__(self) -> int:
+        return int(self._rows.num_rows)
+
+    @overload
+    def __getitem__(self, index: int) -> LogMessage: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[LogMessage]: ...
+    def __getitem__(self, index: int | slice) -> LogMessage | list[LogMessage]:
+        if index == 0:
+            return self._first
+        return self._last if index == -1 else list(self)[index]
+
+    def __iter__(self) -> Iterator[LogMessage]:
+        subjects, identities = ("\n".join(column).split("\n") for column in (self._subjects, self._identities))
+        columns = self._rows.to_pydict()
+        bodies = (body.encode() for body in columns["data"])
+        return map(LogMessage, columns["position"], subjects, bodies, identities)
+
+    def joined(self, other: Packed) -> Packed:
+        """Return these events and those that come after them."""
+        both = copy(self)
+        both._last = other._last
+        both._rows = pa.concat_tables([self._rows, other._rows])
+        both._subjects = self._subjects + other._subjects
+        both._identities = self._identities + other._identities
+        return both
 
 
 class Decoder:
@@ -111,24 +168,45 @@ class Decoder:
         """Return messages of ascending position, sifted; decoded too where they are many."""
         sifted = sift(messages)
         arrived = _arrived(sifted.events)
-        if len(sifted.events) >= self._beforehand_min:
-            try:
-                with self._turn, _as_arrived(self._con, arrived):
-                    rows = self._con.sql(_WITHOUT_DATA).to_arrow_table()
-                return Decoded(messages, sifted, rows.append_column("data", arrived["data"]), done=True)
-            except duckdb.Error:
-                pass  # the fold meets it again, and finds out which event is to blame
-        return Decoded(messages, sifted, arrived)
+        size = sum(len(message.body) for message in messages)
+        if len(sifted.events) < self._beforehand_min:
+            return Decoded(messages, size, sifted.types, tuple(sifted.dead), arrived)
+        kept = messages if sifted.dead else Packed(messages, arrived)
+        try:
+            with self._turn:
+                self._con.register("arrived", arrived)
+                rows = self._con.sql(_WITHOUT_DATA).to_arrow_table().append_column("data", arrived["data"])
+                self._con.unregister("arrived")
+        except duckdb.Error:  # the fold meets it again, and finds out which event is to blame
+            return Decoded(kept, size, sifted.types, tuple(sifted.dead), arrived)
+        return Decoded(kept, size, sifted.types, tuple(sifted.dead), rows, done=True)
 
     def close(self) -> None:
         """Decode no more."""
         self._con.close()
 
 
-def make_batch(con: duckdb.DuckDBPyConnection, decoded: Decoded) -> None:
-    """Fill the temporary relation `batch` with some events."""
-    with _as_arrived(con, decoded.rows):
-        con.execute(f"CREATE OR REPLACE TEMP TABLE batch AS {'FROM arrived' if decoded.done else _DECODED}")
+def join(first: Decoded, second: Decoded) -> Decoded:
+    """Return what comes one after the other as one batch."""
+    if isinstance(first.messages, Packed) and isinstance(second.messages, Packed):
+        messages: Sequence[LogMessage] = first.messages.joined(second.messages)
+    else:
+        messages = [*first.messages, *second.messages]
+    done = first.done and second.done
+    rows = [part.rows if done else part.rows.select(["position", "data"]) for part in (first, second)]
+    types, dead = first.types | second.types, first.dead + second.dead
+    return Decoded(messages, first.size + second.size, types, dead, pa.concat_tables(rows), done)
+
+
+@contextmanager
+def as_batch(con: duckdb.DuckDBPyConnection, decoded: Decoded) -> Iterator[None]:
+    """Let the temporary view `batch` be some events, within a transaction; where that fails, its end does the rest."""
+    con.register("arrived", decoded.rows)
+    if not decoded.done:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE decoded AS {_DECODED}")
+    con.execute(f"CREATE OR REPLACE TEMP VIEW batch AS FROM {'arrived' if decoded.done else 'decoded'}")
+    yield
+    con.unregister("arrived")
 
 
 def _arrived(events: Sequence[LogMessage]) -> Any:
@@ -140,12 +218,3 @@ def _arrived(events: Sequence[LogMessage]) -> Any:
     # Arrow's JSON type: the bodies are JSON already, a cast would parse every one of them again
     data = pa.ExtensionArray.from_storage(pa.json_(pa.string()), text)
     return pa.table({"position": pa.Array.from_buffers(pa.uint64(), len(bodies), [None, positions]), "data": data})
-
-
-@contextmanager
-def _as_arrived(con: duckdb.DuckDBPyConnection, rows: Any) -> Iterator[None]:
-    con.register("arrived", rows)
-    try:
-        yield
-    finally:
-        con.unregister("arrived")

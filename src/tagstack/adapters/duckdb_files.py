@@ -131,7 +131,8 @@ class ReadModelFiles:
             raise Unavailable("it was stopped")
 
     def _built(self) -> FileOptions:
-        return msgspec.structs.replace(self._options, building=True, memory_mb=self._options.memory_mb // 2)
+        memory_mb = self._options.memory_mb // 2
+        return msgspec.structs.replace(self._options, building=True, memory_mb=memory_mb, beforehand_min=1)
 
     def _move_aside(self) -> None:
         aside = self.folder / f"damaged-{time.time_ns()}.duckdb"

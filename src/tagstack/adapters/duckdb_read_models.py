@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
+from msgspec.structs import replace
 
-from tagstack.adapters.duckdb_batch import EVENT_TYPES, Decoder, dead_letter, make_batch
+from tagstack.adapters.duckdb_batch import EVENT_TYPES, Decoder, as_batch, dead_letter, join
 from tagstack.adapters.duckdb_faults import faults_of
 from tagstack.adapters.duckdb_opening import FileOptions, open_file
 from tagstack.adapters.duckdb_projections import BadProjection, ReadModel
@@ -25,7 +26,6 @@ from tagstack.application.read_models import (
     Decoded,
     LogMessage,
     OutOfRoom,
-    Sifted,
     Unwritten,
 )
 
@@ -82,19 +82,22 @@ class ReadModelFile:
         by_position = {message.position: message for message in messages}
         return self._decoder.decode([by_position[position] for position in sorted(by_position)])
 
+    def join(self, first: Decoded, second: Decoded) -> Decoded:
+        """Return what comes one after the other as one batch."""
+        return join(first, second)
+
     def fold_decoded(self, decoded: Decoded, log: str) -> int:
         """Fold decoded messages of the log called `log`, each once; return how many were new.
 
         Raises: OutOfRoom, Damaged.
         """
         before = self.checkpoint.position
-        fresh = [message for message in decoded.messages if message.position > before]
-        if len(fresh) < len(decoded.messages):
-            decoded = self._decoder.decode(fresh)
-        if fresh:
+        if decoded.messages and decoded.messages[0].position <= before:
+            decoded = self._decoder.decode([message for message in decoded.messages if message.position > before])
+        if decoded.messages:
             self._fold(decoded, log)
-            self._relieve(fresh)
-        return len(fresh)
+            self._relieve(decoded.size)
+        return len(decoded.messages)
 
     def complaints(self) -> list[Complaint]:
         """Return what the read models' checks complain about, up to a bound. Raises Damaged, OutOfRoom."""
@@ -209,8 +212,9 @@ class ReadModelFile:
             with faults_of(self.path):
                 self._transaction(lambda: self._store(decoded, after))
         except _OF_A_ROW as error:
-            if len(messages) == 1 and decoded.sifted.events:
-                self._fold(Decoded(messages, Sifted(dead=[dead_letter(messages[0], str(error))])), log)
+            if len(messages) == 1 and not decoded.dead:
+                letter = dead_letter(messages[0], str(error))
+                self._fold(replace(self._decoder.decode([]), messages=messages, dead=(letter,)), log)
                 return
             if len(messages) == 1:
                 raise
@@ -219,16 +223,16 @@ class ReadModelFile:
                 raise
         else:
             self.checkpoint = after
-            self.dead_letters += len(decoded.sifted.dead)
+            self.dead_letters += len(decoded.dead)
             return
         for half in (messages[: len(messages) // 2], messages[len(messages) // 2 :]):
             self._fold(self._decoder.decode(half), log)
 
-    def _relieve(self, folded: Sequence[LogMessage]) -> None:
+    def _relieve(self, size: int) -> None:
         """Take the rows of a file that is being built out of the memory, once they are many."""
         if not self._options.building:
             return
-        self._waiting_bytes += sum(len(message.body) for message in folded)
+        self._waiting_bytes += size
         if self._waiting_bytes > self._options.memory_mb * WAITING_SHARE * 1e6:
             self._checkpoint()
 
@@ -238,23 +242,22 @@ class ReadModelFile:
         self._waiting_bytes = 0
 
     def _store(self, decoded: Decoded, after: Checkpoint) -> None:
-        if decoded.sifted.events:
-            make_batch(self.connection, decoded)
+        with as_batch(self.connection, decoded):
             for folds, statement in self._applied:
-                if not folds.isdisjoint(decoded.sifted.types):
+                if not folds.isdisjoint(decoded.types):
                     self.connection.execute(statement)
-        if decoded.sifted.dead:
-            letters = [list(letter) for letter in decoded.sifted.dead]
+        if decoded.dead:
+            letters = [list(letter) for letter in decoded.dead]
             self.connection.executemany("INSERT INTO dead_letters VALUES (?, ?, ?, ?)", letters)
         self.connection.execute(
             "UPDATE checkpoint SET position = ?, log = ?, event_id = ?", [after.position, after.log, after.event_id]
         )
 
     def _rehearse(self) -> None:
-        make_batch(self.connection, self.decode([]))
-        for model in self._models:
-            self._run(model.name, "apply", model.apply)
-            self._run(model.name, "checks", model.checks)
+        with as_batch(self.connection, self.decode([])):
+            for model in self._models:
+                self._run(model.name, "apply", model.apply)
+                self._run(model.name, "checks", model.checks)
 
     def _transaction(self, work: Callable[[], None]) -> None:
         self.connection.execute("BEGIN")

@@ -126,8 +126,10 @@ class Builder(ABC, Generic[Models]):
 
         try:
             await self._catch_up(building, reached, stopping)
-            await self._sort(building, stopping)
-            await self._catch_up(building, reached, stopping)
+            # without a live file readers wait for this one, and a compaction sorts it afterwards
+            if self._live is not None or not self._options.unsorted_events_max:
+                await self._sort(building, stopping)
+                await self._catch_up(building, reached, stopping)
             if not stopping():
                 await self._switch(building)
         except (OtherLog, Damaged):

@@ -17,7 +17,7 @@ import msgspec
 
 from tagstack.application.building import Builder
 from tagstack.application.compaction import unsorted
-from tagstack.application.lookahead import Lookahead
+from tagstack.application.lookahead import BatchBounds, Lookahead
 from tagstack.application.publication import Publication
 from tagstack.application.read_models import (
     Damaged,
@@ -36,6 +36,8 @@ from tagstack.domain.errors import Unavailable
 
 RETRY_S = 0.25
 IDLE_S = 0.25
+LIVE_BATCH_BYTES = 32 << 20
+BUILT_BATCH_SHARE = 0.2  # of the memory, for the events of a batch; one is folded while another one is read
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -209,7 +211,7 @@ class Projector(Builder[Models]):
             )
         self.log_position = identity.last
         reader = await self._source.read(models.checkpoint.position)
-        ahead = Lookahead(reader, models, self._options.batch)
+        ahead = Lookahead(reader, models, self._bounds(published))
         self.trouble = ""
         try:
             while not self._stopping and not done():
@@ -221,6 +223,11 @@ class Projector(Builder[Models]):
                     await self._in_thread(self._publication.publish, models)
         finally:
             await ahead.stop()
+
+    def _bounds(self, published: bool) -> BatchBounds:
+        if published:
+            return BatchBounds(self._options.batch, LIVE_BATCH_BYTES, self._options.batch)
+        return BatchBounds(self._options.built_batch, int(self._options.memory_mb * BUILT_BATCH_SHARE * 1e6), 0)
 
     async def _fold(self, models: Models, decoded: Decoded, log: str, *, published: bool) -> None:
         new = await self._in_thread(models.fold_decoded, decoded, log)

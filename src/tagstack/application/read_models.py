@@ -22,11 +22,14 @@ class LogMessage(NamedTuple):
 class ProjectorOptions(msgspec.Struct, frozen=True):
     """The bounds of a projector. `batch` is what a file may lag when it takes over from another.
 
-    When more than `unsorted_events_max` events came since the tables were sorted, they are sorted again; 0: never.
+    A file that is built takes `built_batch` events at once, as many as DuckDB keeps in a group of rows, and fewer
+    where they are large. When more than `unsorted_events_max` events came since the tables were sorted, they are
+    sorted again; 0: never.
     """
 
     snapshot_interval_s: float = 0.25
     batch: int = 20_000
+    built_batch: int = 122_880
     memory_mb: int = 1_024
     shutdown_timeout_s: float = 10.0
     unsorted_events_max: int = 200_000
@@ -42,19 +45,17 @@ class DeadLetter(NamedTuple):
     error: str
 
 
-class Sifted(msgspec.Struct):
-    """Messages told apart: those that are events, the types among them, and a dead letter for each other."""
-
-    events: list[LogMessage] = []
-    types: set[str] = set()
-    dead: list[DeadLetter] = []
-
-
 class Decoded(msgspec.Struct, frozen=True):
-    """Messages in the order of the log, made ready to be folded; `done` says how far the adapter's rows are that."""
+    """Messages in the order of the log, made ready to be folded; `done` says how far the adapter's rows are that.
+
+    `size` is in bytes, `types` are those of the events among them, `dead` the letters of the others. Going through
+    `messages` may make them anew; the first and the last are at hand.
+    """
 
     messages: Sequence[LogMessage]
-    sifted: Sifted
+    size: int
+    types: frozenset[str] = frozenset()
+    dead: tuple[DeadLetter, ...] = ()
     rows: Any = None
     done: bool = False
 
@@ -152,6 +153,10 @@ class ReadModels(Protocol):
 
     def decode(self, messages: Sequence[LogMessage]) -> Decoded:
         """Return messages ready to be folded. Called by any thread, while others are folded too."""
+        ...
+
+    def join(self, first: Decoded, second: Decoded) -> Decoded:
+        """Return what comes one after the other as one batch."""
         ...
 
     def fold_decoded(self, decoded: Decoded, log: str) -> int:

@@ -150,6 +150,7 @@ def _projector(
     options = ProjectorOptions(
         snapshot_interval_s=settings.snapshot_interval_ms / 1000,
         batch=settings.batch_events_max,
+        built_batch=settings.built_batch_events_max,
         memory_mb=memory_mb,
         shutdown_timeout_s=settings.shutdown_timeout_s,
         unsorted_events_max=settings.unsorted_events_max,

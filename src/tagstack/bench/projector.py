@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tagstack.adapters.nats_streams import log_position
+from tagstack.apps.settings import Settings
 from tagstack.bench.stage import Stage
 from tagstack.domain.errors import Unavailable
 
@@ -17,6 +18,7 @@ CONTROL_TIMEOUT_S = 30.0
 POLL_S = 0.02
 BUILD_POLL_S = 0.1
 BUILD_TIMEOUT_S = 3_600.0
+UNSORTED_MAX = Settings().unsorted_events_max
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -64,6 +66,14 @@ class BenchProjector:
         async with asyncio.timeout(BUILD_TIMEOUT_S):
             while (await self.ask())["snapshot"] < position:  # noqa: ASYNC110 asked for, since nobody tells
                 await asyncio.sleep(POLL_S)
+
+    async def until_sorted(self) -> float:
+        """Wait until the file is sorted, where it is large enough for that, and return how many seconds that took."""
+        began = time.perf_counter()
+        async with asyncio.timeout(BUILD_TIMEOUT_S):
+            while (state := await self.ask())["unsorted"] >= UNSORTED_MAX or state["compacting"]:  # noqa: ASYNC110
+                await asyncio.sleep(BUILD_POLL_S)
+        return time.perf_counter() - began
 
     async def ask(self) -> dict[str, Any]:
         """Return its state."""

@@ -77,6 +77,7 @@ class ReadPath:
 
         times = self._sizes.folds if events < LONG else 1
         pairs = await side_by_side(fold, self._drained, times)
+        sorting_s = await self._projector.until_sorted()
         length, rates = _length(events), [mine for mine, _ in pairs]
         rows = [
             Wanted(f"projector catch-up beside draining the log, {length}", "1/s", 0.7).row(pairs),
@@ -84,6 +85,7 @@ class ReadPath:
         ]
         if events >= LONG:
             rows.append(Wanted(f"rebuild, {length}", "s", 120.0, "lower").alone([each.seconds for each in built]))
+        rows.append(Wanted(f"sorting the tables afterwards, {length}", "s", None, "lower").alone([sorting_s]))
         memory = Wanted(f"projector memory, at most, {length}", "MB", 1_024.0, "lower")
         return [*rows, memory.alone([max(each.memory_mb for each in built)])]
 
