@@ -53,6 +53,7 @@ class GroupCommit:
     def __init__(self, appender: Appender, *, singles: bool) -> None:
         self._appender = appender
         self._singles = singles
+        self._flights_max = FLIGHTS_MAX if singles else 1  # no sync to wait for: two would only be smaller
         self._waiting: deque[_Member] = deque()
         self._flights = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -81,7 +82,7 @@ class GroupCommit:
         return list(range(last - len(messages) + 1, last + 1))
 
     async def _append(self, messages: Sequence[Message]) -> int:
-        if self._flights == FLIGHTS_MAX:
+        if self._flights == self._flights_max:
             member = _Member(messages, asyncio.get_running_loop().create_future())
             self._waiting.append(member)
             return await member.stored
