@@ -8,10 +8,11 @@ from pathlib import Path
 
 import duckdb
 
-from tagstack.application.read_models import Damaged, OutOfRoom, Unwritten
+from tagstack.application.read_models import Damaged, GivenUp, OutOfRoom, Unwritten
 
 _OF_THE_FILE = (duckdb.OperationalError, duckdb.FatalException, duckdb.InternalError)
 _NO_ROOM = ("No space left", "Too many open files", "Read-only file system")  # nothing is wrong with the file itself
+_GIVEN_UP = "has been invalidated"
 
 
 def is_no_room(error: duckdb.Error) -> bool:
@@ -21,7 +22,7 @@ def is_no_room(error: duckdb.Error) -> bool:
 
 @contextmanager
 def faults_of(path: Path) -> Iterator[None]:
-    """Turn what DuckDB raises about a file into Damaged, Unwritten or OutOfRoom; what a row is to blame for passes."""
+    """Turn what DuckDB raises about a file into Damaged or a kind of OutOfRoom; what a row is to blame for passes."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
@@ -30,7 +31,8 @@ def faults_of(path: Path) -> Iterator[None]:
         if type(error) is not duckdb.Error and not isinstance(error, _OF_THE_FILE):  # the bare one: a wrong checksum
             raise
         if is_no_room(error):
-            raise Unwritten(f"{path}: {error}") from error
+            kind = GivenUp if _GIVEN_UP in str(error) else Unwritten
+            raise kind(f"{path}: {error}") from error
         raise Damaged(f"{path}: {error}") from error
     except OSError as error:  # DuckDB imports what it needs at its first batch, and may have no descriptor for that
         raise OutOfRoom(f"{path}: {error}") from error

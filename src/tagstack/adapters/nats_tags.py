@@ -25,6 +25,7 @@ from tagstack.adapters.cancelling import cancelled
 from tagstack.adapters.nats_direct import DirectGet, StoredMessage
 from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, declare, jetstream, stream_info
 from tagstack.adapters.nats_subjects import EVENTS, TAGS
+from tagstack.adapters.nats_transport import Transport
 from tagstack.domain.errors import TagstackError, Unavailable
 
 CHECK_INTERVAL_S = 10.0  # a server that is not ours may restart without a word to us
@@ -44,12 +45,12 @@ _log = logging.getLogger(__name__)
 class TagsKeeper:
     """Compares TAGSTACK_TAGS with the log: at the start, after every reconnection, and now and then."""
 
-    def __init__(self, nc: Client, replicas: int, lost: Callable[[], None]) -> None:
+    def __init__(self, nc: Client, replicas: int, lost: Callable[[], None], transport: Transport | None = None) -> None:
         self._nc = nc
         self._replicas = replicas
         self._lost = lost  # called when the log turned out to be another one
-        self._log = DirectGet(nc)
-        self._tags = DirectGet(nc, TAGS_STREAM)
+        self._log = DirectGet(nc, transport=transport)
+        self._tags = DirectGet(nc, TAGS_STREAM, transport)
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._state = (0, "")  # how far log and TAGSTACK_TAGS were when last looked at

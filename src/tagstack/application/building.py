@@ -20,6 +20,7 @@ from tagstack.application.compaction import Compaction
 from tagstack.application.read_models import (
     Damaged,
     Files,
+    GivenUp,
     Models,
     OtherLog,
     ProjectorOptions,
@@ -30,6 +31,7 @@ from tagstack.application.read_models import (
 from tagstack.domain.errors import TagstackError, Unavailable
 
 LOOK_INTERVAL_S = 0.25
+ANEW_WAIT_S = 10.0  # before building begins again: the build that was given up may itself have filled the disk
 LIVE_SHARE = 3  # the part of the memory that is left to the live file, a third; half is for the one that is built
 NICENESS = 10  # following the log goes first
 
@@ -82,6 +84,8 @@ class Builder(ABC, Generic[Models]):
                     return
                 except (OtherLog, Damaged) as error:
                     _log.error("%s; building starts again", error)
+                except GivenUp as error:
+                    await self._wait_before_anew(error)
                 except Unavailable as error:
                     await self._wait_out(error)
 
@@ -132,10 +136,15 @@ class Builder(ABC, Generic[Models]):
                 await self._catch_up(building, reached, stopping)
             if not stopping():
                 await self._switch(building)
-        except (OtherLog, Damaged):
+        except (OtherLog, Damaged, GivenUp):
             self._building = None
             await self._in_thread(self._files.set_aside, building)
             raise
+
+    async def _wait_before_anew(self, error: GivenUp) -> None:
+        until = time.monotonic() + ANEW_WAIT_S
+        while time.monotonic() < until and not self._stopping:
+            await self._wait_out(error)
 
     async def _catch_up(self, building: Models, reached: Callable[[], bool], stopping: Callable[[], bool]) -> None:
         """Follow the log until that is reached; a copy waits whenever the live file falls behind."""

@@ -103,6 +103,10 @@ class Unwritten(OutOfRoom):
     """The disk did not take a write: what the file holds may be less than what DuckDB remembers of it."""
 
 
+class GivenUp(Unwritten):
+    """The disk did not take a checkpoint: DuckDB uses the file no more until it is opened anew, room or not."""
+
+
 class ReaderLost(Unavailable):
     """The log's reader ended: the server was restarted, the connection was lost, or a message was missed."""
 

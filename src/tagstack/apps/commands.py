@@ -111,9 +111,9 @@ class CommandsPart:
     async def start(self, nc: Client) -> None:
         """Declare the streams and begin to take commands and queries."""
         await declare(nc, self._settings.replicas)
-        self._tags = await TagsKeeper(nc, self._settings.replicas, self.forget).start()
         commands = await self._open(nc, "commands")
         acks = await self._open(nc, "commands-log")  # of its own, else they wait behind the commands of a flood
+        self._tags = await TagsKeeper(nc, self._settings.replicas, self.forget, acks).start()
         log = await NatsLog(nc, acks, grouped=self._settings.sync_interval == SYNC_ALWAYS).start()
         grants = read_grants(self._settings.grants)
         self._handler = CommandHandler(
