@@ -1,15 +1,17 @@
-"""Group commit: appends that wait at the same time go as one atomic batch, so that one sync does for all of them.
+"""Group commit: appends that wait at the same time go as one atomic batch, since each batch costs milliseconds.
 
-For a log that is synced before each ack; its twin without groups is `Appender`. Every message keeps its
-own guard. The server refuses a batch where one guard fails and stores nothing of it, so its members are
-then appended one by one, each to be stored or refused by itself.
+Single messages too where the log is synced before each ack, so that one sync does for all of them; elsewhere they
+are faster alone. The twin without groups is `Appender`. Every message keeps its own guard. The server refuses a
+batch where one guard fails and stores nothing of it, so its members are then appended one by one, each to be
+stored or refused by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import msgspec
 
@@ -43,10 +45,15 @@ class _Member(msgspec.Struct, eq=False):
 
 
 class GroupCommit:
-    """Appends as `Appender` does, together while many wait. Where nobody waits an append goes straight."""
+    """Appends as `Appender` does, together while many wait. Where nobody waits an append goes straight.
 
-    def __init__(self, appender: Appender) -> None:
+    `singles`: single messages wait for each other too, since the server syncs before each ack.
+    """
+
+    def __init__(self, appender: Appender, *, singles: bool) -> None:
         self._appender = appender
+        self._singles = singles
+        self._flights_max = FLIGHTS_MAX if singles else 1  # no sync to wait for: two would only be smaller
         self._waiting: deque[_Member] = deque()
         self._flights = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -57,21 +64,25 @@ class GroupCommit:
         await self._appender.start()
         return self
 
-    async def append(self, message: Message) -> int:
+    def append(self, message: Message) -> Coroutine[Any, Any, int]:
         """Store one message and return its position. Raises as `Appender.append`."""
-        return await self._append([message])
+        return self.append_batch([message])
 
-    async def append_batch(self, messages: Sequence[Message]) -> int:
+    def append_batch(self, messages: Sequence[Message]) -> Coroutine[Any, Any, int]:
         """Store messages, all or none, and return the last one's position. Raises as `append`."""
-        return await self._append(messages)
+        if self._singles or len(messages) > 1:
+            return self._append(messages)
+        return self._appender.append(messages[0])
 
     async def append_chain(self, messages: Sequence[Message]) -> list[int]:
-        """Store messages in a row and return their positions. Raises as `append`."""
+        """Store messages in a row and return their positions. Raises as `Appender.append_chain`."""
+        if not self._singles:
+            return await self._appender.append_chain(messages)
         last = await self._append(messages)
         return list(range(last - len(messages) + 1, last + 1))
 
     async def _append(self, messages: Sequence[Message]) -> int:
-        if self._flights == FLIGHTS_MAX:
+        if self._flights == self._flights_max:
             member = _Member(messages, asyncio.get_running_loop().create_future())
             self._waiting.append(member)
             return await member.stored
@@ -107,7 +118,7 @@ class GroupCommit:
 
     async def _fly(self, group: list[_Member]) -> None:
         try:
-            if len(group) < GROUP_MESSAGES_MIN:
+            if not _pays(group):
                 self._learn(LARGER)
                 await self._one_by_one(group)
             else:
@@ -145,6 +156,11 @@ class GroupCommit:
 
     def _learn(self, factor: float) -> None:
         self._together_max = min(max(1.0, self._together_max * factor), GROUP_MESSAGES_MAX)
+
+
+def _pays(group: Sequence[_Member]) -> bool:
+    """Return whether one batch is cheaper: it stands for several batches, or for the syncs of many messages."""
+    return sum(len(member.messages) > 1 for member in group) > 1 or len(group) >= GROUP_MESSAGES_MIN
 
 
 def _succeed(member: _Member, position: int) -> None:

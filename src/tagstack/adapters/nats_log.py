@@ -108,8 +108,7 @@ class NatsLog:
 
     def __init__(self, nc: Client, transport: Transport | None = None, *, grouped: bool = False) -> None:
         transport = transport or PlainTransport(nc)
-        appender = Appender(transport)
-        self._appender = GroupCommit(appender) if grouped else appender
+        self._appender = GroupCommit(Appender(transport), singles=grouped)
         self._direct = DirectGet(nc, transport=transport)
         self._source = LogSource(nc, transport=transport)
 
