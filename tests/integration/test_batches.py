@@ -12,7 +12,7 @@ from tagstack.adapters.duckdb_batch import Decoder
 from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import ReadModel
 from tagstack.adapters.duckdb_read_models import ReadModelFile
-from tagstack.application.read_models import Decoded, LogMessage
+from tagstack.application.read_models import Checkpoint, Decoded, LogMessage, OutOfRoom
 from tests.integration.reading import MODELS, tagged
 
 EVENTS = [tagged(position, f"v{position}", actor="jürgen") for position in range(1, 8)]
@@ -92,6 +92,28 @@ def test_a_batch_that_arrives_again_is_folded_from_where_it_is_new(models: ReadM
     assert models.fold_decoded(joined(models, EVENTS, [2]), "log") == 4
     assert models.fold_decoded(joined(models, EVENTS, [2]), "log") == 0
     assert models.connection.execute("SELECT count(*), max(position) FROM events").fetchall() == [(6, 7)]
+
+
+def test_a_batch_that_finds_no_memory_waits_for_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the file that is built has not taken yet is taken first; the batch stays whole.
+
+    Seen to fail when `ReadModelFile._fold` halves it at once.
+    """
+    file = ReadModelFile(tmp_path / "building.duckdb", MODELS, FileOptions(building=True))
+    store, sizes = ReadModelFile._store, list[int]()
+
+    def short_of_memory(models: ReadModelFile, decoded: Decoded, after: Checkpoint) -> None:
+        sizes.append(len(decoded.messages))
+        if models._waiting_bytes:
+            raise OutOfRoom("too little memory")
+        store(models, decoded, after)
+
+    file.fold(EVENTS[:1], "log")
+    monkeypatch.setattr(ReadModelFile, "_store", short_of_memory)
+    file.fold(EVENTS[1:], "log")
+    assert sizes == [6, 6]
+    assert file.connection.execute("SELECT count(*) FROM events").fetchall() == [(7,)]
+    file.close()
 
 
 def test_few_events_are_left_to_the_fold() -> None:

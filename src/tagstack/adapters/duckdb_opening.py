@@ -53,8 +53,9 @@ def open_file(path: Path, options: FileOptions) -> duckdb.DuckDBPyConnection:
             raise Unwritten(f"{path} can't be opened: {error}") from error
         raise Damaged(f"{path} can't be opened: {error}") from error
     con.execute("SET GLOBAL TimeZone = 'UTC'")  # the same rows wherever the machine stands
-    # with optimistic writes a big commit goes into the file past its WAL, which snapshots are made of
-    con.execute("SET enable_optimistic_write = false")
+    # with optimistic writes a big commit goes into the file past its WAL, which snapshots are made of; where none are
+    # made, whole groups of rows go there at once, and need not wait for a checkpoint
+    con.execute(f"SET enable_optimistic_write = {options.building}")
     return con
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import duckdb
 import msgspec
 
 import tagstack
@@ -129,3 +130,15 @@ def _listed(line: re.Pattern[str], sql: str) -> set[str]:
 
 def _essence(sql: str) -> str:
     return _QUOTED_COMMENT_OR_SPACE.sub(lambda match: match[1] or " ", sql).strip()
+
+
+def applied(models: Sequence[ReadModel]) -> list[tuple[frozenset[str], duckdb.Statement]]:
+    """Return every statement of a fold, in order, with the types of events that it is run for."""
+    found = []
+    for model in models:
+        try:
+            statements = duckdb.extract_statements(model.apply)
+        except duckdb.Error as error:
+            raise BadProjection(f"projections: {model.name}/apply.sql: {error}") from error
+        found += [(frozenset(model.folds or EVENT_TYPES), statement) for statement in statements]
+    return found

@@ -14,12 +14,13 @@ from pathlib import Path
 import duckdb
 from msgspec.structs import replace
 
-from tagstack.adapters.duckdb_batch import EVENT_TYPES, Decoder, as_batch, dead_letter, join
+from tagstack.adapters.duckdb_batch import Decoder, as_batch, dead_letter, join
 from tagstack.adapters.duckdb_faults import faults_of
 from tagstack.adapters.duckdb_opening import FileOptions, open_file
-from tagstack.adapters.duckdb_projections import BadProjection, ReadModel
+from tagstack.adapters.duckdb_projections import BadProjection, ReadModel, applied
 from tagstack.adapters.duckdb_sorting import check_order, sort_table
 from tagstack.application.read_models import (
+    GROUP_ROWS,
     Checkpoint,
     Complaint,
     Damaged,
@@ -31,6 +32,7 @@ from tagstack.application.read_models import (
 
 COMPLAINTS_MAX = 100
 WAITING_SHARE = 0.35  # of the memory, for events whose rows wait for a checkpoint; the rows take twice as much
+WHOLE_GROUP_SHARE = 3  # the part of a whole group's rows that waits, a third: `events` goes into the file at once
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class ReadModelFile:
         self.path = path
         self._models = models
         self._options = options or FileOptions()
-        self._applied = _statements(models)
+        self._applied = applied(models)
         self._orders = [order for model in models for order in model.sorted.items()]
         self._sorting, self._sort_tried = "", False
         self._waiting_bytes = 0  # of events whose rows no checkpoint has taken into the file
@@ -96,7 +98,7 @@ class ReadModelFile:
             decoded = self._decoder.decode([message for message in decoded.messages if message.position > before])
         if decoded.messages:
             self._fold(decoded, log)
-            self._relieve(decoded.size)
+            self._relieve(decoded)
         return len(decoded.messages)
 
     def complaints(self) -> list[Complaint]:
@@ -205,7 +207,7 @@ class ReadModelFile:
             raise BadProjection(f"projections: {model}/{file}.sql: {error}") from error
 
     def _fold(self, decoded: Decoded, log: str) -> None:
-        """Store a batch; where a row of it can't be stored, halve it until that one is alone."""
+        """Store a batch; where a row of it can't be stored, or memory is short, halve it until that one is alone."""
         messages = decoded.messages
         after = Checkpoint(messages[-1].position, log, messages[-1].identity)
         try:
@@ -219,6 +221,10 @@ class ReadModelFile:
             if len(messages) == 1:
                 raise
         except OutOfRoom as error:
+            if self._options.building and self._waiting_bytes and not isinstance(error, Unwritten):
+                self._checkpoint()
+                self._fold(decoded, log)
+                return
             if len(messages) == 1 or isinstance(error, Unwritten):
                 raise
         else:
@@ -228,11 +234,12 @@ class ReadModelFile:
         for half in (messages[: len(messages) // 2], messages[len(messages) // 2 :]):
             self._fold(self._decoder.decode(half), log)
 
-    def _relieve(self, size: int) -> None:
+    def _relieve(self, folded: Decoded) -> None:
         """Take the rows of a file that is being built out of the memory, once they are many."""
         if not self._options.building:
             return
-        self._waiting_bytes += size
+        whole = len(folded.messages) >= GROUP_ROWS
+        self._waiting_bytes += folded.size // WHOLE_GROUP_SHARE if whole else folded.size
         if self._waiting_bytes > self._options.memory_mb * WAITING_SHARE * 1e6:
             self._checkpoint()
 
@@ -286,15 +293,3 @@ class ReadModelFile:
     def _scalar(self, query: str) -> int:
         row = self.connection.execute(query).fetchone()
         return int(row[0]) if row else 0
-
-
-def _statements(models: Sequence[ReadModel]) -> list[tuple[frozenset[str], duckdb.Statement]]:
-    """Return every statement of a fold, in order, with the types of events that it is run for."""
-    found = []
-    for model in models:
-        try:
-            statements = duckdb.extract_statements(model.apply)
-        except duckdb.Error as error:
-            raise BadProjection(f"projections: {model.name}/apply.sql: {error}") from error
-        found += [(frozenset(model.folds or EVENT_TYPES), statement) for statement in statements]
-    return found

@@ -9,6 +9,8 @@ import msgspec
 
 from tagstack.domain.errors import TagstackError, Unavailable
 
+GROUP_ROWS = 122_880  # that a file keeps and compresses together
+
 
 class LogMessage(NamedTuple):
     """One message of the log. `identity` is its `ce-id`, empty where it has none."""
@@ -22,14 +24,14 @@ class LogMessage(NamedTuple):
 class ProjectorOptions(msgspec.Struct, frozen=True):
     """The bounds of a projector. `batch` is what a file may lag when it takes over from another.
 
-    A file that is built takes `built_batch` events at once, as many as DuckDB keeps in a group of rows, and fewer
-    where they are large. When more than `unsorted_events_max` events came since the tables were sorted, they are
+    A file that is built takes `built_batch` events at once, a whole group of rows, and fewer where they are
+    large. When more than `unsorted_events_max` events came since the tables were sorted, they are
     sorted again; 0: never.
     """
 
     snapshot_interval_s: float = 0.25
     batch: int = 20_000
-    built_batch: int = 122_880
+    built_batch: int = GROUP_ROWS
     memory_mb: int = 1_024
     shutdown_timeout_s: float = 10.0
     unsorted_events_max: int = 200_000

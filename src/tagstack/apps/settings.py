@@ -11,6 +11,7 @@ import platformdirs
 from msgspec import Meta
 
 from tagstack.adapters.snapshot_file import NAME as SNAPSHOT_NAME
+from tagstack.application.read_models import GROUP_ROWS
 
 PREFIX = "TAGSTACK_"
 SYNC_ALWAYS = "always"
@@ -63,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     in_flight_max: Count = 4_096  # commands per worker; over it the answer is TooManyRequests
     image_streams_max: Count = 10_000  # states a command worker keeps in memory
     batch_events_max: Count = 20_000  # events per transaction of the projector
-    built_batch_events_max: Count = 122_880  # the same where a file is built; fewer where they are large
+    built_batch_events_max: Count = GROUP_ROWS  # the same where a file is built; fewer where they are large
     projector_memory_mb: Count = 1_024
     unsorted_events_max: CountOr0 = 200_000  # since the tables were sorted; over it a compaction sorts them; 0: never
     snapshot_interval_ms: Count = 250
