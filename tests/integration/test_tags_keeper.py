@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tagstack.adapters import nats_direct
+from tagstack.adapters import nats_direct, nats_tags
 from tagstack.adapters.nats_direct import DirectGet
 from tagstack.adapters.nats_streams import TAGS_STREAM, declare
 from tagstack.adapters.nats_tags import TagsKeeper
@@ -87,4 +87,28 @@ def test_what_stands_still_is_looked_at_once(nats_url: str, monkeypatch: pytest.
         return await stored_in(client, TAGS_STREAM) == count
 
     monkeypatch.setattr(DirectGet, "_ask", noted)
+    run(scenario)
+
+
+def test_with_replicas_a_difference_has_longer_to_pass(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a cut, a replica that lags behind may answer for some seconds: what it says is no reason to begin anew.
+
+    Seen to fail when `TagsKeeper.check` waits as for one replica.
+    """
+    monkeypatch.setattr(nats_tags, "CONFIRM_WAIT_S", None)
+    monkeypatch.setattr(nats_tags, "REPLICAS_CONFIRM_WAIT_S", 0.0)
+    found = ["it comes from position 9, the log ends at 2", ""]
+
+    async def difference(self: TagsKeeper) -> str:
+        return found.pop(0)
+
+    monkeypatch.setattr(TagsKeeper, "difference", difference)
+
+    async def scenario() -> None:
+        async with client_of(nats_url) as client:
+            await declare(client)
+            keeper = TagsKeeper(client, 3, lambda: None)
+            await keeper.check()
+            assert (found, keeper.renewed) == ([], 0)
+
     run(scenario)

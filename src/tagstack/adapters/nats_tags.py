@@ -32,7 +32,8 @@ CHECK_INTERVAL_S = 10.0  # a server that is not ours may restart without a word 
 STALLED_S = 10.0  # nothing copied for so long although there is something to copy; it usually takes a moment
 RETRY_WAIT_S = 0.5
 STOP_TIMEOUT_S = 1.0
-CONFIRM_WAIT_S = 0.5  # a replica that has just become the leader may be behind itself for a moment
+CONFIRM_WAIT_S = 0.5  # before a difference is looked for again, and up to three times as long
+REPLICAS_CONFIRM_WAIT_S = 10.0  # the same with replicas: after a cut one that lags behind may answer for some seconds
 WINDOW_POSITIONS = 10_000  # how much of the log's end is compared after a reconnection: all that may have been lost
 RUNNING_WINDOW_POSITIONS = 200  # and while nothing happened
 _SOURCE = "Nats-Stream-Source"
@@ -88,7 +89,8 @@ class TagsKeeper:
                 await self._wake()
             return
         # not all workers in one moment: nats-server then fails to create the stream, or one deletes what another made
-        await asyncio.sleep(CONFIRM_WAIT_S * random.uniform(1, 3))  # noqa: S311 jitter
+        wait_s = CONFIRM_WAIT_S if self._replicas == 1 else REPLICAS_CONFIRM_WAIT_S
+        await asyncio.sleep(wait_s * random.uniform(1, 3))  # noqa: S311 jitter
         if not (why := await self.difference()):
             return
         _log.error("%s is made anew from the log: %s", TAGS_STREAM, why)
