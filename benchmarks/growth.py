@@ -80,8 +80,8 @@ class Growth:
         await self._followed()
         self._stage.stop_worker("commands")
         built = await self._projector.build()
+        found: Figures = {"projector, events/s": built.rate, "sorting, s": await self._projector.until_sorted()}
         self._stage.stop_worker("projector")
-        found: Figures = {"projector, events/s": built.rate}
         found |= await self._commands()
         found |= await self._loads()
         await self._projector.start()
