@@ -70,14 +70,15 @@ class ReadPath:
     async def catch_up(self, events: int) -> list[Row]:
         """All stored events folded into all read models, beside reading them with the same pull."""
         built: list[Built] = []
+        sorting_s: list[float] = []
 
         async def fold() -> float:
             built.append(await self._projector.build())
+            sorting_s.append(await self._projector.until_sorted())  # not beside the drain
             return built[-1].rate
 
         times = self._sizes.folds if events < LONG else 1
         pairs = await side_by_side(fold, self._drained, times)
-        sorting_s = await self._projector.until_sorted()
         length, rates = _length(events), [mine for mine, _ in pairs]
         rows = [
             Wanted(f"projector catch-up beside draining the log, {length}", "1/s", 0.7).row(pairs),
@@ -85,7 +86,7 @@ class ReadPath:
         ]
         if events >= LONG:
             rows.append(Wanted(f"rebuild, {length}", "s", 120.0, "lower").alone([each.seconds for each in built]))
-        rows.append(Wanted(f"sorting the tables afterwards, {length}", "s", None, "lower").alone([sorting_s]))
+        rows.append(Wanted(f"sorting the tables afterwards, {length}", "s", None, "lower").alone(sorting_s))
         memory = Wanted(f"projector memory, at most, {length}", "MB", 1_024.0, "lower")
         return [*rows, memory.alone([max(each.memory_mb for each in built)])]
 
