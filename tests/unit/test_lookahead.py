@@ -35,10 +35,14 @@ class PiecesOfLog:
 
 
 class Undecoded:
-    """Read models that leave messages as they are."""
+    """Read models that leave messages as they are, and know how many came at once."""
+
+    def __init__(self) -> None:
+        self.parts: list[int] = []
 
     def decode(self, messages: Sequence[LogMessage]) -> Decoded:
         """Return them."""
+        self.parts.append(len(messages))
         return Decoded(messages, sum(len(message.body) for message in messages))
 
     def join(self, first: Decoded, second: Decoded) -> Decoded:
@@ -95,6 +99,23 @@ def test_a_file_that_is_built_reads_on_to_the_end() -> None:
         await ahead.stop()
 
     asyncio.run(scenario())
+
+
+def test_a_batch_is_decoded_in_equal_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small rest would not be worth decoding beforehand, and then nothing of its batch was.
+
+    Seen to fail when `_part` takes whole parts first.
+    """
+    monkeypatch.setattr(lookahead, "PART", 10)
+    models = Undecoded()
+
+    async def scenario() -> None:
+        ahead = Lookahead(PiecesOfLog(60, 60), cast(ReadModels, models), BatchBounds(16, 1_000, 16))
+        assert [len(await taken(ahead)) for _ in range(3)] == [4, 12, 16]
+        await ahead.stop()
+
+    asyncio.run(scenario())
+    assert models.parts[:5] == [4, 6, 6, 8, 8]
 
 
 def test_large_messages_make_smaller_batches() -> None:

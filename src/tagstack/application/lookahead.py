@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import chain, repeat
+from math import ceil
 
 import msgspec
 
@@ -63,7 +64,7 @@ class Lookahead:
 
     async def _part(self, wait_s: float, events: int) -> list[LogMessage]:
         """Return the next messages, so many or as many as are decoded at once, fewer near the log's end."""
-        wanted = min(events, PART)
+        wanted = ceil(events / ceil(events / PART))  # no small rest, which is decoded otherwise
         messages, self._left = self._left or await self._reader.take(wait_s), []
         while messages and len(messages) < wanted and self._behind(messages[-1]):
             more = await self._reader.take(wait_s)
