@@ -167,24 +167,29 @@ class Decoder:
         """Return messages of ascending position, sifted; decoded too where they are many."""
         sifted = sift(messages)
         arrived = _arrived(sifted.events)
+        many = len(sifted.events) >= self._beforehand_min
+        kept = Packed(messages, arrived) if many and not sifted.dead else messages
+        rows = self._beforehand(arrived) if many else None
         size = sum(len(message.body) for message in messages)
-        if len(sifted.events) < self._beforehand_min:
-            return Decoded(messages, size, sifted.types, tuple(sifted.dead), arrived)
-        kept = messages if sifted.dead else Packed(messages, arrived)
-        try:
-            with self._turn:
-                con = self._con = self._con or _connect()
-                con.register("arrived", arrived)
-                rows = con.sql(_WITHOUT_DATA).to_arrow_table().append_column("data", arrived["data"])
-                con.unregister("arrived")
-        except duckdb.Error:  # the fold meets it again, and finds out which event is to blame
-            return Decoded(kept, size, sifted.types, tuple(sifted.dead), arrived)
-        return Decoded(kept, size, sifted.types, tuple(sifted.dead), rows, done=True)
+        done = rows is not None
+        return Decoded(kept, size, sifted.types, tuple(sifted.dead), rows if done else arrived, done)
 
     def close(self) -> None:
         """Decode no more."""
         if self._con is not None:
             self._con.close()
+
+    def _beforehand(self, arrived: Any) -> Any:
+        """Return the rows of `batch`, None where an event can't be decoded: the fold finds out which is to blame."""
+        with self._turn:
+            con = self._con = self._con or _connect()
+            con.register("arrived", arrived)
+            try:
+                return con.sql(_WITHOUT_DATA).to_arrow_table().append_column("data", arrived["data"])
+            except duckdb.Error:
+                return None
+            finally:
+                con.unregister("arrived")
 
 
 def _connect() -> duckdb.DuckDBPyConnection:
