@@ -69,11 +69,13 @@ def worker_that_decides_nothing(url: str, shape: Shape) -> Iterator[int]:
     """Run one in a process of its own, and give its id."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, __file__, url], **pipes) as process:  # type: ignore[call-overload]
-        process.stdin.write(msgspec.json.encode(shape))
-        process.stdin.close()
-        process.stdout.readline()
-        yield process.pid
-        process.kill()
+        try:
+            process.stdin.write(msgspec.json.encode(shape))
+            process.stdin.close()
+            process.stdout.readline()
+            yield process.pid
+        finally:
+            process.kill()
 
 
 def requests() -> Iterator[Sent]:

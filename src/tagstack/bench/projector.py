@@ -68,10 +68,15 @@ class BenchProjector:
                 await asyncio.sleep(POLL_S)
 
     async def until_sorted(self) -> float:
-        """Wait until the file is sorted, where it is large enough for that, and return how many seconds that took."""
+        """Wait until the file is sorted, where it is large enough for that, and return how many seconds that took.
+
+        Raises: Unavailable where sorting was given up, as without room on the disk.
+        """
         began = time.perf_counter()
         async with asyncio.timeout(BUILD_TIMEOUT_S):
-            while (state := await self.ask())["unsorted"] >= UNSORTED_MAX or state["compacting"]:  # noqa: ASYNC110
+            while (state := await self.ask())["unsorted"] >= UNSORTED_MAX or state["compacting"]:
+                if state["compactionWaits"]:
+                    raise Unavailable(f"the tables stay unsorted: {state['compactionWaits']}")
                 await asyncio.sleep(BUILD_POLL_S)
         return time.perf_counter() - began
 
