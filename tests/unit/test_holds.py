@@ -113,6 +113,19 @@ def test_a_held_tag_is_deleted_by_force_only(held: Story) -> None:
     assert held.state().tag("latest").hold is None
 
 
+def test_a_tag_that_loses_its_spec_and_never_had_an_image_is_held_no_more() -> None:
+    """It is gone, and so the event says, as the one of a delete does; what comes by its name is another tag.
+
+    Seen to fail when `Changes.configure` keeps the hold.
+    """
+    external = {"kind": "DockerImage", "name": "quay.io/some/image:a"}
+    story = Story(image_stream({"latest": {"from": external}}), on("HoldTag", "latest"))
+    [*_, event] = story.do(image_stream({}))
+    assert (event.image, event.spec, event.hold) == (None, None, None)
+    story.do(mapping("latest", "a"))
+    assert story.state().tag("latest").hold is None
+
+
 def test_an_image_stream_with_a_held_tag_is_deleted_by_force_only(held: Story) -> None:
     """A held tag is not lost by deleting around it."""
     body = {"kind": "DeleteImageStream", "metadata": {"name": "app"}}

@@ -59,9 +59,9 @@ class Changes(Draft):
         return self.generation
 
     def configure(self, name: str, spec: TagSpec | None) -> None:
-        """Replace a tag's spec."""
-        tag = self.tag(name)
-        self.put_tag(name, TagConfigured, msgspec.structs.replace(tag, spec=spec))
+        """Replace a tag's spec. Without one a tag that never had an image is gone, and its hold with it."""
+        tag = msgspec.structs.replace(self.tag(name), spec=spec)
+        self.put_tag(name, TagConfigured, msgspec.structs.replace(tag, hold=None) if tag.gone else tag)
 
     def complete_generations(self) -> None:
         """Give every spec that has no generation yet the image stream's."""
