@@ -157,7 +157,7 @@ class Proof:
         consumer = await answer_to(lambda: js.pull_subscribe("tagstack.tags.>", "chaos", stream="TAGSTACK_TAGS"))
 
         async def complete() -> bool:
-            with suppress(NatsError):  # nothing new, or no answer just now
+            with suppress(NatsError, TimeoutError):  # nothing new, or no answer just now: `fetch` raises either
                 for msg in await consumer.fetch(1_000, timeout=0.5):
                     self.seen[msg.subject] = (msg.headers or {})["ce-id"]
                     await msg.ack()
