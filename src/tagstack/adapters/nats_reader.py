@@ -204,9 +204,10 @@ class NatsReader:
         self._received = position
         self.log_position = position + pending
         body = msg.data
-        self._buffer.append(LogMessage(self._received, msg.subject, body, header_of(msg, IDENTITY)))
+        if not self._buffer:
+            self._arrived.set()
+        self._buffer.append(LogMessage(position, msg.subject, body, header_of(msg, IDENTITY)))
         self._buffered_bytes += len(body)
-        self._arrived.set()
 
     def _heed(self, headers: Mapping[str, str]) -> None:
         """Take notice of what the server says about a request."""
@@ -235,8 +236,8 @@ def numbers_of(reply: str) -> tuple[int, int, int]:
     """Return a delivered message's position, its number within the consumer, and how many more are pending."""
     tokens = reply.split(".")
     # $JS.ACK.<stream>.<consumer>.<deliveries>.<position>.<number>.<time>.<pending>, or the form with a domain
-    position, number, _, pending = tokens[5:9] if len(tokens) == 9 else tokens[7:11]
-    return int(position), int(number), int(pending)
+    first = 5 if len(tokens) == 9 else 7
+    return int(tokens[first]), int(tokens[first + 1]), int(tokens[first + 3])
 
 
 def header_of(msg: Arrived, name: str) -> str:

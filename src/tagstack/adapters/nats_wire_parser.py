@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import cache
 from typing import Protocol, cast
 
 import msgspec
@@ -134,12 +135,17 @@ class Parser(asyncio.Protocol):
 
 def find_header(block: bytes, name: str) -> str:
     """Return one header of a block as `read_headers` would, "" where there is none."""
-    mark = b"\r\n%b:" % name.encode()
+    mark = _mark(name)
     at = block.rfind(mark)
     if at < 0:
         return ""
     value, _, _ = block[at + len(mark) :].partition(b"\r\n")
     return value.decode(errors="replace").strip()
+
+
+@cache
+def _mark(name: str) -> bytes:
+    return b"\r\n%b:" % name.encode()
 
 
 def read_headers(block: bytes) -> dict[str, str]:

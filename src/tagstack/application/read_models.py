@@ -12,7 +12,7 @@ from tagstack.domain.errors import TagstackError, Unavailable
 GROUP_ROWS = 122_880  # that a file keeps and compresses together
 
 
-class LogMessage(NamedTuple):
+class LogMessage(msgspec.Struct, frozen=True, gc=False):
     """One message of the log. `identity` is its `ce-id`, empty where it has none."""
 
     position: int
