@@ -67,3 +67,15 @@ def test_commands_and_read_models_refuse_the_same_values(
             decode(7, body)
             with as_batch(con, decoder.decode([LogMessage(7, "tagstack.x", body)])):
                 assert con.execute("SELECT count(*) FROM batch").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("field", ["head", "pullSpec"])
+def test_a_tag_that_points_at_an_image_says_where_it_is_and_since_when(field: str) -> None:
+    """Such an event without its head or its pull spec is a dead letter, and unreadable for commands.
+
+    Seen to fail when `reading.read_event` does not ask for both: the event is stored, and a build does not end.
+    """
+    body = with_value("image_tagged.json", field, None)
+    with pytest.raises(UnreadableEvent, match="head and pullSpec are required where image is 'sha256:"):
+        decode(7, body)
+    assert [letter.position for letter in sift([LogMessage(7, "tagstack.x", body)]).dead] == [7]

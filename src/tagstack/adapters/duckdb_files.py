@@ -88,6 +88,7 @@ class ReadModelFiles:
 
     def finish(self, building: ReadModelFile, old: ReadModelFile | None) -> ReadModelFile:
         """Close both files, put the one that was built in the other's place, and return it."""
+        building.complete()
         building.compact()
         building.close()
         if building.wal_path().exists():

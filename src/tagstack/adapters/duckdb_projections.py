@@ -1,6 +1,6 @@
 """Read models as folders of plain SQL: found, put in order, and told apart by a fingerprint.
 
-A folder holds `schema.sql` and `apply.sql` (stateful: a change means a rebuild), `views.sql` and
+A folder holds `schema.sql`, `apply.sql` and `build.sql` (stateful: a change means a rebuild), `views.sql` and
 `checks.sql` (a change does not). A line `-- needs: other` in any of them puts the folder after another;
 `-- folds: type, ...` in `apply.sql` names the types of events that it is run for, all of them without.
 `-- sorted: table by columns` in `schema.sql` names a table that is sorted when a file is built.
@@ -21,12 +21,13 @@ import tagstack
 from tagstack.adapters.duckdb_batch import BATCH_COLUMNS, EVENT_TYPES
 from tagstack.domain.errors import TagstackError
 
-FILES = ("schema", "apply", "views", "checks")
+FILES = ("schema", "apply", "build", "views", "checks")
 FINGERPRINT_LENGTH = 12
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _NEEDS = re.compile(r"^-- needs:(.*)$", re.MULTILINE)
 _FOLDS = re.compile(r"^-- folds:(.*)$", re.MULTILINE)
+_TABLE = re.compile(r"\bCREATE +TABLE +(?:IF +NOT +EXISTS +)?(\w+)", re.IGNORECASE)
 _SORTED = re.compile(r"^-- sorted: *(\w+) +by +(.+)$", re.MULTILINE)
 _QUOTED_COMMENT_OR_SPACE = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|(?:--[^\n]*|/\*.*?\*/|\s)+""", re.DOTALL)
 
@@ -36,18 +37,22 @@ class BadProjection(TagstackError):
 
 
 class ReadModel(msgspec.Struct, frozen=True):
-    """One folder of projections; a file it does not have is empty."""
+    """One folder of projections; a file it does not have is empty.
+
+    `build` makes the tables from those of other read models, once, in a file that has read the whole log.
+    """
 
     name: str
     schema: str = ""
     apply: str = ""
+    build: str = ""
     views: str = ""
     checks: str = ""
 
     @property
     def needs(self) -> set[str]:
         """Return the names of the read models that come before this one."""
-        return _listed(_NEEDS, f"{self.schema}\n{self.apply}\n{self.views}\n{self.checks}")
+        return _listed(_NEEDS, f"{self.schema}\n{self.apply}\n{self.build}\n{self.views}\n{self.checks}")
 
     @property
     def folds(self) -> set[str]:
@@ -88,12 +93,25 @@ def discover(folders: Iterable[Path]) -> list[ReadModel]:
 def fingerprint(models: Iterable[ReadModel]) -> str:
     """Return what tells stateful SQL apart; comments, white space and folders of views do not count."""
     stateful = [
-        (model.name, _essence(model.schema), _essence(model.apply), sorted(model.folds))
+        (model.name, _essence(model.schema), _essence(model.apply), _essence(model.build), sorted(model.folds))
         for model in models
         if model.schema or model.apply
     ]
     told = msgspec.json.encode([stateful, BATCH_COLUMNS])
     return hashlib.sha256(told).hexdigest()[:FINGERPRINT_LENGTH]
+
+
+def built_last(models: Sequence[ReadModel]) -> list[ReadModel]:
+    """Return the read models whose tables a build makes at its end: no fold of another one reads them meanwhile."""
+    return [
+        model
+        for model in models
+        if model.build and not any(_mentions(other.apply, model) for other in models if other is not model)
+    ]
+
+
+def _mentions(sql: str, model: ReadModel) -> bool:
+    return any(re.search(rf"\b{table}\b", sql, re.IGNORECASE) for table in _TABLE.findall(model.schema))
 
 
 def _read(folder: Path) -> ReadModel:

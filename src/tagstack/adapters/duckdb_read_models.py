@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from tagstack.adapters.duckdb_batch import Decoder, as_batch, dead_letter, join
 from tagstack.adapters.duckdb_faults import faults_of
 from tagstack.adapters.duckdb_opening import FileOptions, open_file
-from tagstack.adapters.duckdb_projections import BadProjection, ReadModel, applied
-from tagstack.adapters.duckdb_sorting import check_order, sort_table
+from tagstack.adapters.duckdb_projections import BadProjection, ReadModel, applied, built_last
+from tagstack.adapters.duckdb_schema import run_file, set_up
+from tagstack.adapters.duckdb_sorting import sort_table
 from tagstack.application.read_models import (
     GROUP_ROWS,
     Checkpoint,
@@ -38,16 +39,6 @@ _log = logging.getLogger(__name__)
 
 # what one bad row raises; anything else is no matter of a single event
 _OF_A_ROW = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException)
-_DROPS = """
-SELECT DISTINCT 'DROP VIEW main.' || view_name FROM duckdb_views()
- WHERE NOT internal AND database_name = current_database() AND schema_name = 'main'
-UNION ALL
-SELECT DISTINCT 'DROP MACRO ' || CASE function_type WHEN 'table_macro' THEN 'TABLE ' ELSE '' END
-       || 'main.' || function_name
-  FROM duckdb_functions()
- WHERE NOT internal AND database_name = current_database() AND schema_name = 'main'
-   AND function_type IN ('macro', 'table_macro')
-"""
 
 
 class ReadModelFile:
@@ -58,7 +49,7 @@ class ReadModelFile:
         self.path = path
         self._models = models
         self._options = options or FileOptions()
-        self._applied = applied(models)
+        self._built_last: list[ReadModel] = []
         self._orders = [order for model in models for order in model.sorted.items()]
         self._sorting, self._sort_tried = "", False
         self._waiting_bytes = 0  # of events whose rows no checkpoint has taken into the file
@@ -69,6 +60,9 @@ class ReadModelFile:
         try:
             self._prepare()
             self.checkpoint = self._read_checkpoint()
+            if self._options.building and not self.checkpoint.position:
+                self._built_last = built_last(models)
+            self._applied = applied([model for model in models if model not in self._built_last])
             self.sorted_position = self._scalar("SELECT sorted_position FROM checkpoint")
             self.dead_letters = self._scalar("SELECT count(*) FROM dead_letters")
         except BaseException:
@@ -129,6 +123,16 @@ class ReadModelFile:
         if self._options.building:
             self._sync()
 
+    def complete(self) -> None:
+        """Make what a build makes at its end; from then on it is folded as all the rest. Raises OutOfRoom, Damaged."""
+        if not self._built_last:
+            return
+        self._checkpoint()
+        with faults_of(self.path):
+            self._transaction(lambda: self._run_all("build", self._built_last))
+        self._built_last = []
+        self._applied = applied(self._models)
+
     def sort(self) -> None:
         """Sort the tables that are to be sorted in a file that was built, and take it to the disk; once only.
 
@@ -180,31 +184,13 @@ class ReadModelFile:
 
     def _prepare(self) -> None:
         try:
-            known = {name for (name,) in self.connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
             with faults_of(self.path):
-                self._transaction(lambda: self._create("checkpoint" in known))
+                self._transaction(lambda: set_up(self.connection, self._models))
                 self.connection.execute("CHECKPOINT")
         except duckdb.ProgrammingError as error:
             raise BadProjection(f"projections: {error}") from error
         except duckdb.Error as error:
             raise Damaged(f"{self.path} can't be read: {error}") from error
-
-    def _create(self, has_tables: bool) -> None:
-        if not has_tables:
-            for model in self._models:
-                self._run(model.name, "schema", model.schema)
-        for (drop,) in self.connection.execute(_DROPS).fetchall():
-            self.connection.execute(drop)
-        for model in self._models:
-            self._run(model.name, "views", model.views)
-        for table, columns in self._orders:
-            check_order(self.connection, table, columns)
-
-    def _run(self, model: str, file: str, text: str) -> None:
-        try:
-            self.connection.execute(text)
-        except duckdb.ProgrammingError as error:
-            raise BadProjection(f"projections: {model}/{file}.sql: {error}") from error
 
     def _fold(self, decoded: Decoded, log: str) -> None:
         """Store a batch; where a row of it can't be stored, or memory is short, halve it until that one is alone."""
@@ -262,9 +248,12 @@ class ReadModelFile:
 
     def _rehearse(self) -> None:
         with as_batch(self.connection, self.decode([])):
-            for model in self._models:
-                self._run(model.name, "apply", model.apply)
-                self._run(model.name, "checks", model.checks)
+            for file in ("apply", "build", "checks"):
+                self._run_all(file, self._models)
+
+    def _run_all(self, file: str, models: Sequence[ReadModel]) -> None:
+        for model in models:
+            run_file(self.connection, model, file)
 
     def _transaction(self, work: Callable[[], None]) -> None:
         self.connection.execute("BEGIN")

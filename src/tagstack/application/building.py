@@ -130,6 +130,8 @@ class Builder(ABC, Generic[Models]):
 
         try:
             await self._catch_up(building, reached, stopping)
+            if not stopping():
+                await self._beside(building.complete)
             # without a live file readers wait for this one, and a compaction sorts it afterwards
             if self._live is not None or not self._options.unsorted_events_max:
                 await self._sort(building, stopping)

@@ -177,6 +177,10 @@ class ReadModels(Protocol):
         """Return the names of the read models."""
         ...
 
+    def complete(self) -> None:
+        """Make what a build makes once it has read the log; called before it is shown. Raises OutOfRoom, Damaged."""
+        ...
+
     def sort(self) -> None:
         """Put rows in the order that makes lookups fast, unless that was tried; it may take minutes.
 

@@ -49,6 +49,8 @@ def _check_values(event: AnyEvent) -> None:
 
 
 def _check_tag(event: TagEvent) -> None:
+    if event.image and (event.head is None or event.pull_spec is None):
+        raise UnreadableEvent(f"head and pullSpec are required where image is {event.image!r}")
     if (head := event.head) is not None:
         if head.since != event.time:  # mostly it is the same, and costs
             _check_time("head.since", head.since)
