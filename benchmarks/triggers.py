@@ -34,7 +34,7 @@ TRIGGERS = Path(__file__).with_name("triggers.sql")
 def as_statements() -> list[ReadModel]:
     """Return the read models as they are."""
     known = {model.name: model for model in discover([builtin_folder()])}
-    return [msgspec.structs.replace(known[name], views="", checks="") for name in READ_MODELS]
+    return [msgspec.structs.replace(known[name], build="", views="", checks="") for name in READ_MODELS]
 
 
 def as_triggers() -> list[ReadModel]:
