@@ -1,30 +1,22 @@
 -- grain: one row per entry of a history stack, deleted tags included
 -- needs: image_streams, tag_changes
 CREATE OR REPLACE VIEW tag_history AS
-WITH marks AS (          -- what begins or ends an entry, with the pull spec the entry has by now
-    SELECT c.*, max_by(pull_spec, position) OVER entry AS newest_pull_spec,
-           max_by(generation, position) OVER entry AS newest_generation
-      FROM tag_changes c
+WITH states AS (         -- an entry's last state says all of it: a new pull spec leaves the rest as it was
+    SELECT *, lead(entry_position) OVER stack IS DISTINCT FROM entry_position AS is_last, lead(time) OVER stack AS next_time,
+           count(*) FILTER (is_entry) OVER (stack ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS above,
+           last_value(CASE WHEN type = 'tag_deleted' THEN time END)
+               OVER (stack ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS ended
+      FROM tag_changes
      WHERE type IN ('image_tagged', 'tag_deleted')
-    WINDOW entry AS (PARTITION BY namespace, image_stream, tag, entry_position)
-), ordered AS (
-    SELECT *, count(*) FILTER (is_entry) OVER newest_first AS stack_position,
-           lead(time) OVER oldest_first AS next_time
-      FROM marks
-     WHERE is_entry OR type = 'tag_deleted'
-    WINDOW oldest_first AS (PARTITION BY namespace, image_stream, tag ORDER BY position),
-           newest_first AS (PARTITION BY namespace, image_stream, tag ORDER BY position DESC)
+    WINDOW stack AS (PARTITION BY namespace, image_stream, tag ORDER BY position)
 )
-SELECT o.namespace, o.image_stream, o.tag, o.stack_position, o.image,
-       o.newest_pull_spec AS pull_spec, o.newest_generation AS generation,
-       o.since AS valid_from, coalesce(o.next_time, s.deleted) AS valid_to,
-       o.origin, o.actor, o.reason, o.cause, o.caused_by, o.restores,
-       coalesce(first_value(o.next_time) OVER (PARTITION BY o.namespace, o.image_stream, o.tag ORDER BY o.stack_position),
-                s.deleted) AS deleted,
-       o.position
-  FROM ordered o
-  LEFT JOIN image_streams s ON s.namespace = o.namespace AND s.image_stream = o.image_stream
- WHERE o.is_entry;
+SELECT h.namespace, h.image_stream, h.tag, h.above + 1 AS stack_position, h.image, h.pull_spec, h.generation,
+       h.since AS valid_from, coalesce(h.next_time, s.deleted) AS valid_to,
+       h.origin, h.actor, h.reason, h.cause, h.caused_by, h.restores,
+       coalesce(h.ended, s.deleted) AS deleted, h.entry_position AS position
+  FROM states h
+  LEFT JOIN image_streams s ON s.namespace = h.namespace AND s.image_stream = h.image_stream
+ WHERE h.is_last AND h.entry_position IS NOT NULL;
 
 CREATE OR REPLACE MACRO tag_stack(ref_) AS TABLE
 SELECT * FROM tag_history
