@@ -18,7 +18,6 @@ from typing import Any
 import duckdb
 import msgspec
 
-from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
 from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.nats_subjects import event_subject
@@ -241,7 +240,7 @@ def messages(stored: Sequence[Stored]) -> list[LogMessage]:
 
 def folded(path: Path = Path(":memory:")) -> ReadModelFile:
     """Return read models that hold the story."""
-    models = ReadModelFile(path, discover([builtin_folder()]), FileOptions(threads=1))
+    models = ReadModelFile(path, discover([builtin_folder()]))
     models.fold(messages(history()), "sample")
     return models
 

@@ -19,7 +19,6 @@ import msgspec
 
 from tagstack.adapters.backup_files import record_of
 from tagstack.adapters.duckdb_batch import sift
-from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
 from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.nats_intake import read_request
@@ -131,7 +130,7 @@ def _past(length: int) -> list[Record]:
 
 @lru_cache(1)
 def _models() -> ReadModelFile:
-    return ReadModelFile(Path(":memory:"), discover([builtin_folder()]), FileOptions(threads=1))
+    return ReadModelFile(Path(":memory:"), discover([builtin_folder()]))
 
 
 def check_fold(body: bytes) -> None:

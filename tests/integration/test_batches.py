@@ -27,7 +27,7 @@ PICKY = ReadModel(
 @pytest.fixture
 def models() -> Iterator[ReadModelFile]:
     """Return read models of which one does not take the tag v4; batches of any size are decoded beforehand."""
-    file = ReadModelFile(Path(":memory:"), [*MODELS, PICKY], FileOptions(threads=1, beforehand_min=1))
+    file = ReadModelFile(Path(":memory:"), [*MODELS, PICKY], FileOptions(beforehand_min=1))
     yield file
     file.close()
 

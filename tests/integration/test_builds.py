@@ -49,7 +49,7 @@ def built(path: Path, models: list[ReadModel], completed_at: int) -> dict[str, l
 
 def folded(models: list[ReadModel]) -> dict[str, list[tuple[Any, ...]]]:
     """Return what the story is in a file that is never built."""
-    file = ReadModelFile(Path(":memory:"), models, FileOptions(threads=1))
+    file = ReadModelFile(Path(":memory:"), models)
     fold(file, STORY)
     found = tables(file)
     file.close()

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.nats_direct import DirectGet
 from tagstack.adapters.nats_log import NatsLog
@@ -92,7 +91,7 @@ def test_it_is_gone_at_once_in_sql(nats_url: str) -> None:
         async with half_deleted(nats_url) as client:
             stored = await (await DirectGet(client).start()).read(">")
             messages = [LogMessage(each.position, each.subject, each.body, each.headers["ce-id"]) for each in stored]
-            models = ReadModelFile(Path(":memory:"), MODELS, FileOptions(threads=1))
+            models = ReadModelFile(Path(":memory:"), MODELS)
             for batch in (messages[: -2 * TOGETHER], messages[-2 * TOGETHER :]):
                 models.fold(batch, "log")
             for relation in ("current_tags", f"tags_as_of('{now()}')"):

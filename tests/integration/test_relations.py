@@ -10,7 +10,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import FILES, builtin_folder, discover
 from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tests import sample_history
@@ -57,7 +56,7 @@ def con(request: pytest.FixtureRequest) -> Iterator[duckdb.DuckDBPyConnection]:
     if request.param == "told":
         models = sample_history.folded()
     else:
-        models = ReadModelFile(Path(":memory:"), discover([builtin_folder()]), FileOptions(threads=1))
+        models = ReadModelFile(Path(":memory:"), discover([builtin_folder()]))
     yield models.connection
     models.close()
 
@@ -81,7 +80,7 @@ def test_a_relation_has_the_promised_columns(con: duckdb.DuckDBPyConnection, rel
 @pytest.mark.parametrize("relation", PROMISED)
 def test_a_relation_is_empty_without_events(relation: str) -> None:
     """Who asks before anything happened gets no rows and no error; who asks afterwards gets some."""
-    models = ReadModelFile(Path(":memory:"), discover([builtin_folder()]), FileOptions(threads=1))
+    models = ReadModelFile(Path(":memory:"), discover([builtin_folder()]))
     assert models.connection.execute(f"FROM {relation}").fetchall() == []
     models.close()
 

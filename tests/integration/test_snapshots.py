@@ -11,7 +11,6 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.adapters.duckdb_snapshots import DuckDBSnapshots, SnapshotLimits
 from tests.integration.reading import MODELS, query, reading, tagged
@@ -22,7 +21,7 @@ TINY = SnapshotLimits(kept_max=3, grace_s=1.0, wal_bytes_min=20_000, wal_bytes_m
 
 def opened(home: Path) -> ReadModelFile:
     """Return the read models of a home."""
-    return ReadModelFile(home / "read-models" / "tagstack.duckdb", MODELS, FileOptions(threads=1))
+    return ReadModelFile(home / "read-models" / "tagstack.duckdb", MODELS)
 
 
 def test_readers_never_fail_and_never_see_a_mix(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def messages(history: History) -> list[LogMessage]:
 
 def in_memory(beforehand_min: int = FileOptions().beforehand_min) -> ReadModelFile:
     """Return read models in a file that is none."""
-    options = FileOptions(threads=1, sorted_rows_min=0, beforehand_min=beforehand_min)
+    options = FileOptions(sorted_rows_min=0, beforehand_min=beforehand_min)
     return ReadModelFile(Path(":memory:"), MODELS, options)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import BadProjection, builtin_folder, discover, fingerprint
 from tagstack.adapters.duckdb_read_models import ReadModelFile
 
@@ -48,7 +47,7 @@ CONTRACT = {
 @pytest.fixture(scope="module")
 def models() -> ReadModelFile:
     """The built-in read models, empty."""
-    return ReadModelFile(Path(":memory:"), discover([builtin_folder()]), FileOptions(threads=1))
+    return ReadModelFile(Path(":memory:"), discover([builtin_folder()]))
 
 
 def folder(parent: Path, name: str, **files: str) -> Path:
@@ -111,7 +110,7 @@ def test_sql_that_does_not_run_is_named(tmp_path: Path, file: str) -> None:
     """A projection with a mistake in its SQL is refused with DuckDB's words."""
     models = discover([builtin_folder(), folder(tmp_path, "own", **{file: "SELEC 1"})])
     with pytest.raises(BadProjection, match=r"own/\w+\.sql: Parser Error.*SELEC"):
-        ReadModelFile(Path(":memory:"), models, FileOptions(threads=1))
+        ReadModelFile(Path(":memory:"), models)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +126,7 @@ def test_an_order_that_can_not_be_used_is_named(tmp_path: Path, order: str, comp
     schema = f"-- sorted: {order}\nCREATE TABLE pushes (actor VARCHAR); CREATE INDEX of_actor ON pushes (actor);"
     models = discover([builtin_folder(), folder(tmp_path, "own", schema=schema)])
     with pytest.raises(BadProjection, match=complaint):
-        ReadModelFile(Path(":memory:"), models, FileOptions(threads=1))
+        ReadModelFile(Path(":memory:"), models)
 
 
 def test_the_fingerprint_tells_stateful_sql_apart(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tagstack.application.quoting import literal
 from tagstack.application.read_models import Damaged, Unwritten
 from tagstack.domain.errors import Unavailable
 
-BUILDING_THREADS = 1  # a batch is too small to share out: a second thread costs more than it brings
+THREADS = 1  # a batch is too small to share out: a second thread costs more than it brings
 CHECKPOINTS_BY_HAND = "1TB"
 OPEN_ELSEWHERE = "Could not set lock on file"  # in what DuckDB says then; damage speaks of blocks
 
@@ -25,7 +25,6 @@ class FileOptions(msgspec.Struct, frozen=True):
     """
 
     memory_mb: int = 1_024
-    threads: int = 2
     building: bool = False
     sorted_rows_min: int = 500_000
     beforehand_min: int = 5_000
@@ -35,7 +34,7 @@ def open_file(path: Path, options: FileOptions) -> duckdb.DuckDBPyConnection:
     """Open or create a file. Raises Damaged, Unwritten, Unavailable where another process has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     config: dict[str, str | bool | int | float | list[str]] = {
-        "threads": BUILDING_THREADS if options.building else options.threads,
+        "threads": THREADS,
         "memory_limit": f"{options.memory_mb}MB",
         "temp_directory": str(path.parent / "spill"),
         "wal_autocheckpoint": CHECKPOINTS_BY_HAND,

@@ -151,12 +151,18 @@ def _essence(sql: str) -> str:
 
 
 def applied(models: Sequence[ReadModel]) -> list[tuple[frozenset[str], duckdb.Statement]]:
-    """Return every statement of a fold, in order, with the types of events that it is run for."""
+    """Return every statement of a fold, in order, with the types of events that it is run for.
+
+    A statement goes by the last line that names types, before or above it.
+    """
     found = []
     for model in models:
         try:
             statements = duckdb.extract_statements(model.apply)
         except duckdb.Error as error:
             raise BadProjection(f"projections: {model.name}/apply.sql: {error}") from error
-        found += [(frozenset(model.folds or EVENT_TYPES), statement) for statement in statements]
+        folds = frozenset(EVENT_TYPES)
+        for statement in statements:
+            folds = frozenset(_listed(_FOLDS, statement.query)) or folds
+            found.append((folds, statement))
     return found

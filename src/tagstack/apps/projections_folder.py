@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import BadProjection, ReadModel, builtin_folder, discover
 from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.apps.settings import Settings, SettingsError
@@ -20,7 +19,7 @@ def read_projections(settings: Settings) -> list[ReadModel]:
     own = Path(settings.projections).expanduser()
     try:
         models = discover([builtin_folder(), own])
-        tried = ReadModelFile(Path(":memory:"), models, FileOptions(threads=1))
+        tried = ReadModelFile(Path(":memory:"), models)
         try:
             tried.rehearse()
         finally:

@@ -17,7 +17,6 @@ from typing import Any
 import duckdb
 import msgspec
 
-from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import builtin_folder, discover
 from tagstack.adapters.duckdb_read_models import ReadModelFile
 from tagstack.application.quoting import literal
@@ -148,7 +147,7 @@ def answer(con: duckdb.DuckDBPyConnection, sql: str) -> str:
 
 def sample(folder: Path) -> ReadModelFile:
     """Return read models in memory that hold the events of a sample."""
-    models = ReadModelFile(Path(":memory:"), discover([builtin_folder()]), FileOptions(threads=1))
+    models = ReadModelFile(Path(":memory:"), discover([builtin_folder()]))
     path = literal(str(folder / "events.parquet"))
     stored = models.connection.execute(f"SELECT position, data, cause FROM {path} ORDER BY position").fetchall()  # noqa: S608 a path of ours
     models.fold([LogMessage(position, "", data.encode(), cause) for position, data, cause in stored], "sample")
