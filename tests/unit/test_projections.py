@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tagstack.adapters.duckdb_projections import BadProjection, builtin_folder, discover, fingerprint
+from tagstack.adapters.duckdb_batch import EVENT_TYPES
+from tagstack.adapters.duckdb_projections import BadProjection, applied, builtin_folder, discover, fingerprint
 from tagstack.adapters.duckdb_read_models import ReadModelFile
 
 ROOT = Path(__file__).parent.parent.parent
@@ -129,8 +130,32 @@ def test_an_order_that_can_not_be_used_is_named(tmp_path: Path, order: str, comp
         ReadModelFile(Path(":memory:"), models)
 
 
+def test_statements_are_run_for_the_types_named_above_them(tmp_path: Path) -> None:
+    """What stands above the first such line is run for all of them; a later line counts from there on.
+
+    Seen to fail when a line counts for the whole file.
+    """
+    sql = "SELECT 1; -- a note\n-- folds: tag_deleted\nSELECT 2; SELECT 3;\n-- folds: tag_held, tag_released\nSELECT 4;"
+    [model] = discover([folder(tmp_path, "own", apply=sql)])
+    told = [folds for folds, _ in applied([model])]
+    assert told == [EVENT_TYPES, {"tag_deleted"}, {"tag_deleted"}, {"tag_held", "tag_released"}]
+
+
+def test_a_build_that_does_not_run_is_found_by_a_rehearsal(tmp_path: Path) -> None:
+    """Not at the end of a build, when the log has been read.
+
+    Seen to fail when `ReadModelFile.rehearse` leaves build.sql out.
+    """
+    models = ReadModelFile(
+        Path(":memory:"), discover([builtin_folder(), folder(tmp_path, "own", build="FROM nothing")])
+    )
+    with pytest.raises(BadProjection, match=r"own/build\.sql: Catalog Error.*nothing"):
+        models.rehearse()
+    models.close()
+
+
 def test_the_fingerprint_tells_stateful_sql_apart(tmp_path: Path) -> None:
-    """Schema and apply count; views, checks, comments and white space don't; quoted text does.
+    """Schema, apply and build count; views, checks, comments and white space don't; quoted text does.
 
     Seen to fail when a folder that has views only counts: adding or removing it built everything anew.
     """
@@ -143,6 +168,7 @@ def test_the_fingerprint_tells_stateful_sql_apart(tmp_path: Path) -> None:
     assert base == of(schema="CREATE  TABLE t -- note\n(a VARCHAR); ", apply="SELECT '--x'", checks="SELECT 2")
     assert base != of(schema="CREATE TABLE t (b VARCHAR);", apply="SELECT '--x'")
     assert base != of(schema="CREATE TABLE t (a VARCHAR);", apply="SELECT '--y'")
+    assert base != of(schema="CREATE TABLE t (a VARCHAR);", apply="SELECT '--x'", build="SELECT 1")
     assert of(views="SELECT 1") == of(checks="SELECT 2") == fingerprint([])
 
 

@@ -2,7 +2,7 @@
 
 A folder holds `schema.sql`, `apply.sql` and `build.sql` (stateful: a change means a rebuild), `views.sql` and
 `checks.sql` (a change does not). A line `-- needs: other` in any of them puts the folder after another;
-`-- folds: type, ...` in `apply.sql` names the types of events that it is run for, all of them without.
+`-- folds: type, ...` in `apply.sql` names the types of events that what follows is run for, all of them without.
 `-- sorted: table by columns` in `schema.sql` names a table that is sorted when a file is built.
 """
 
@@ -153,7 +153,7 @@ def _essence(sql: str) -> str:
 def applied(models: Sequence[ReadModel]) -> list[tuple[frozenset[str], duckdb.Statement]]:
     """Return every statement of a fold, in order, with the types of events that it is run for.
 
-    A statement goes by the last line that names types, before or above it.
+    A statement goes by the last line above it that names types.
     """
     found = []
     for model in models:
