@@ -15,13 +15,14 @@ SELECT h.namespace, h.image_stream, h.tag, h.above + 1 AS stack_position, h.imag
        h.origin, h.actor, h.reason, h.cause, h.caused_by, h.restores,
        coalesce(h.ended, s.deleted) AS deleted, h.entry_position AS position
   FROM states h
-  LEFT JOIN image_streams s ON s.namespace = h.namespace AND s.image_stream = h.image_stream
+  LEFT JOIN image_streams s       -- the deleted ones only: few, so the join with them is nearly free
+         ON s.namespace = h.namespace AND s.image_stream = h.image_stream AND s.deleted IS NOT NULL
  WHERE h.is_last AND h.entry_position IS NOT NULL;
 
 CREATE OR REPLACE MACRO tag_stack(ref_) AS TABLE
 SELECT * FROM tag_history
  WHERE namespace = split_part(ref_, '/', 1)
-   AND image_stream = split_part(split_part(ref_, '/', 2), ':', 1)
+   AND image_stream = regexp_extract(ref_, '/(.*):', 1)
    AND tag = split_part(ref_, ':', 2)
  ORDER BY stack_position;
 
