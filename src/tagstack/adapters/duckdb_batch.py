@@ -212,12 +212,12 @@ def join(first: Decoded, second: Decoded) -> Decoded:
 
 @contextmanager
 def as_batch(con: duckdb.DuckDBPyConnection, decoded: Decoded) -> Iterator[None]:
-    """Let the temporary view `batch` be some events, within a transaction; where that fails, its end does the rest."""
+    """Let the temporary relation `batch` be some events, within a transaction; its rollback does the rest."""
     con.register("arrived", decoded.rows)
-    if not decoded.done:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE decoded AS {_DECODED}")
-    con.execute(f"CREATE OR REPLACE TEMP VIEW batch AS FROM {'arrived' if decoded.done else 'decoded'}")
+    kind, events = ("VIEW", "FROM arrived") if decoded.done else ("TABLE", _DECODED)
+    con.execute(f"CREATE TEMP {kind} batch AS {events}")
     yield
+    con.execute(f"DROP {kind} batch")
     con.unregister("arrived")
 
 
