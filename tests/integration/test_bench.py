@@ -27,7 +27,7 @@ TINY = Sizes(
     steady_s=0.2,
     synced=512,
     synced_single=50,
-    logs=(30_000, 33_000),  # the write path stores 10,000 to 15,000 before
+    logs=(10_000, 12_000),
     folds=1,
     lookups=10,
 )

@@ -16,11 +16,15 @@ Begun = Callable[[str, int, int], None]  # what is measured now, its number, and
 
 
 async def run(sizes: Sizes, begun: Begun) -> AsyncIterator[Row]:
-    """Yield the rows; everything they need is set up before and gone afterwards."""
-    async with stage() as place:
-        begun("starting", 0, 1)
-        await place.start_worker("commands")
-        writing, reading = WritePath(place, sizes), ReadPath(place, sizes)
+    """Yield the rows; everything they need is set up before and gone afterwards.
+
+    The read path has a stage of its own, so that its log is as long as it is said to be.
+    """
+    begun("starting", 0, 1)
+    async with stage() as place, stage() as other:
+        for each in (place, other):
+            await each.start_worker("commands")
+        writing, reading = WritePath(place, sizes), ReadPath(other, sizes)
         await writing.set_up()
         parts: list[Part] = [
             ("small commands", writing.small_commands),

@@ -25,15 +25,15 @@ class Sizes(msgspec.Struct, frozen=True):
 
 
 FULL = Sizes(
-    times=7,
-    commands=100_000,
-    hot=20_000,
-    aliases=2_048,
-    mappings=20_000,
-    steady_s=10.0,
-    synced=50_000,
-    synced_single=5_000,
+    times=5,
+    commands=50_000,
+    hot=10_000,
+    aliases=1_024,
+    mappings=10_000,
+    steady_s=5.0,
+    synced=20_000,
+    synced_single=2_000,
     logs=(1_000_000, 10_000_000),
     folds=3,
-    lookups=2_000,
+    lookups=1_000,
 )

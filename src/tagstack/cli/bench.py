@@ -11,6 +11,8 @@ from tagstack.cli.output import print_object, say
 from tagstack.cli.tables import table
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from tagstack.bench.figures import Row
     from tagstack.bench.sizes import Sizes
 
@@ -23,16 +25,21 @@ def bench(
     """The speed on this machine, on a server and in a folder of its own that are gone afterwards.
 
     A ratio is the median of figures taken in turns with their baselines; an aim is for the ratio where
-    there is one.
+    there is one. What was measured is printed after Ctrl-C, too.
 
     Parameters
     ----------
     full
-        all of it, in more and larger runs; the default takes about a minute
+        all of it, in more and larger runs, which take half an hour; the default takes a minute or two
     """
     from tagstack.bench.sizes import FULL, Sizes
 
-    show(_run(_measure(FULL if full else Sizes())), output.format)
+    rows: list[Row] = []
+    try:
+        _run(_measure(FULL if full else Sizes(), rows))
+    finally:
+        if rows:
+            show(rows, output.format)
 
 
 def show(rows: list[Row], form: str) -> None:
@@ -47,21 +54,21 @@ def show(rows: list[Row], form: str) -> None:
     say("1/s: more is better; ms, s and MB: less. The baseline of each figure is explained in docs/performance.md.")
 
 
-def _run(measuring: Any) -> list[Row]:
+def _run(measuring: Coroutine[Any, Any, None]) -> None:
     if sys.platform == "win32":
-        return asyncio.run(measuring)
+        asyncio.run(measuring)
+        return
     import uvloop
 
-    return uvloop.run(measuring)
+    uvloop.run(measuring)
 
 
-async def _measure(sizes: Sizes) -> list[Row]:
+async def _measure(sizes: Sizes, rows: list[Row]) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
     from tagstack.bench.run import run
 
-    rows = []
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting")
@@ -71,7 +78,6 @@ async def _measure(sizes: Sizes) -> list[Row]:
 
         async for row in run(sizes, begun):
             rows.append(row)  # noqa: PERF401  an async generator that has to be closed here
-    return rows
 
 
 def _line(row: Row) -> list[Any]:
