@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tagstack.adapters.duckdb_opening import FileOptions
 from tagstack.adapters.duckdb_projections import ReadModel, built_last
@@ -21,6 +22,9 @@ PEAK = ReadModel(
     schema="CREATE TABLE peak (position UBIGINT, tags BIGINT);",
     apply="INSERT INTO peak SELECT max(position), (SELECT count(*) FROM Current_Tags) FROM batch;",
 )
+
+SHOWN = ReadModel(name="shown", views="CREATE OR REPLACE VIEW main.shown AS FROM current_tags;")
+OVER_A_VIEW = replace(PEAK, apply=PEAK.apply.replace("Current_Tags", "shown"))
 
 
 def tables(file: ReadModelFile) -> dict[str, list[tuple[Any, ...]]]:
@@ -67,13 +71,14 @@ def test_a_build_ends_with_the_rows_that_every_batch_would_have_made(tmp_path: P
 
 
 def test_a_read_model_that_another_one_reads_is_folded_batch_by_batch(tmp_path: Path) -> None:
-    """What its fold sees in a build is what it sees in a live file, whether or not it says `-- needs:`.
+    """What its fold sees in a build is what it sees in a live file, over a view too, with or without `-- needs:`.
 
-    Seen to fail when `built_last` takes every read model that has a build.sql.
+    Seen to fail when `built_last` takes every read model that has a build.sql, and when it looks for tables only.
     """
     assert [model.name for model in built_last(MODELS)] == ["current_tags"]
-    assert built_last([*MODELS, PEAK]) == []
-    assert built(tmp_path / "building.duckdb", [*MODELS, PEAK], 6 * BATCH) == folded([*MODELS, PEAK])
+    for number, models in enumerate(([*MODELS, PEAK], [*MODELS, SHOWN, OVER_A_VIEW])):
+        assert built_last(models) == []
+        assert built(tmp_path / f"{number}.duckdb", models, 6 * BATCH) == folded(models)
 
 
 def test_nothing_is_left_out_of_a_file_that_goes_on(tmp_path: Path) -> None:

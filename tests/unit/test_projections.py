@@ -157,7 +157,8 @@ def test_a_build_that_does_not_run_is_found_by_a_rehearsal(tmp_path: Path) -> No
 def test_the_fingerprint_tells_stateful_sql_apart(tmp_path: Path) -> None:
     """Schema, apply and build count; views, checks, comments and white space don't; quoted text does.
 
-    Seen to fail when a folder that has views only counts: adding or removing it built everything anew.
+    Seen to fail when a folder that has views only counts: adding or removing it built everything anew; and when the
+    types of a fold count, but not for which of its statements they are.
     """
 
     def of(**files: str) -> str:
@@ -169,6 +170,7 @@ def test_the_fingerprint_tells_stateful_sql_apart(tmp_path: Path) -> None:
     assert base != of(schema="CREATE TABLE t (b VARCHAR);", apply="SELECT '--x'")
     assert base != of(schema="CREATE TABLE t (a VARCHAR);", apply="SELECT '--y'")
     assert base != of(schema="CREATE TABLE t (a VARCHAR);", apply="SELECT '--x'", build="SELECT 1")
+    assert of(apply="-- folds: tag_held\nSELECT 1; SELECT 2") != of(apply="SELECT 1;\n-- folds: tag_held\nSELECT 2")
     assert of(views="SELECT 1") == of(checks="SELECT 2") == fingerprint([])
 
 

@@ -27,7 +27,10 @@ FINGERPRINT_LENGTH = 12
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _NEEDS = re.compile(r"^-- needs:(.*)$", re.MULTILINE)
 _FOLDS = re.compile(r"^-- folds:(.*)$", re.MULTILINE)
-_TABLE = re.compile(r"\bCREATE +TABLE +(?:IF +NOT +EXISTS +)?(\w+)", re.IGNORECASE)
+_MADE = re.compile(
+    r"\bCREATE\s+(?:OR\s+REPLACE\s+)?(?:TABLE|VIEW|MACRO|FUNCTION)\s+(?:IF\s+NOT\s+EXISTS\s+)?(?:\w+\.)*\"?(\w+)",
+    re.IGNORECASE,
+)
 _SORTED = re.compile(r"^-- sorted: *(\w+) +by +(.+)$", re.MULTILINE)
 _QUOTED_COMMENT_OR_SPACE = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*")|(?:--[^\n]*|/\*.*?\*/|\s)+""", re.DOTALL)
 
@@ -93,7 +96,7 @@ def discover(folders: Iterable[Path]) -> list[ReadModel]:
 def fingerprint(models: Iterable[ReadModel]) -> str:
     """Return what tells stateful SQL apart; comments, white space and folders of views do not count."""
     stateful = [
-        (model.name, _essence(model.schema), _essence(model.apply), _essence(model.build), sorted(model.folds))
+        (model.name, *map(_essence, (model.schema, model.apply, model.build)), _folds_told(model))
         for model in models
         if model.schema or model.apply
     ]
@@ -103,15 +106,28 @@ def fingerprint(models: Iterable[ReadModel]) -> str:
 
 def built_last(models: Sequence[ReadModel]) -> list[ReadModel]:
     """Return the read models whose tables a build makes at its end: no fold of another one reads them meanwhile."""
-    return [
-        model
-        for model in models
-        if model.build and not any(_mentions(other.apply, model) for other in models if other is not model)
-    ]
+    return [model for model in models if model.build and not _is_read(model, models)]
 
 
-def _mentions(sql: str, model: ReadModel) -> bool:
-    return any(re.search(rf"\b{table}\b", sql, re.IGNORECASE) for table in _TABLE.findall(model.schema))
+def _is_read(model: ReadModel, models: Sequence[ReadModel]) -> bool:
+    """Return whether the fold of another read model mentions a table of this one, or a view or macro over it."""
+    over = [made for other in models for made in _made(other.views)]
+    names: set[str] = set()
+    more = {name for name, _ in _made(model.schema)}
+    while more - names:
+        names |= more
+        more = {name for name, sql in over if _mentions(sql, names)}
+    return any(_mentions(other.apply, names) for other in models if other is not model)
+
+
+def _made(sql: str) -> list[tuple[str, str]]:
+    """Return the name of every table, view and macro that is made, and the statement that makes it."""
+    texts = [statement.query for statement in duckdb.extract_statements(sql)]
+    return [(found[1], text) for text in texts if (found := _MADE.search(text))]
+
+
+def _mentions(sql: str, names: Iterable[str]) -> bool:
+    return any(re.search(rf"\b{name}\b", sql, re.IGNORECASE) for name in names)
 
 
 def _read(folder: Path) -> ReadModel:
@@ -144,6 +160,11 @@ def _in_order(found: dict[str, ReadModel]) -> list[ReadModel]:
 
 def _listed(line: re.Pattern[str], sql: str) -> set[str]:
     return {name.strip() for names in line.findall(sql) for name in names.split(",")}
+
+
+def _folds_told(model: ReadModel) -> list[list[str]]:
+    """Return for each statement of the fold the types of events that it is run for."""
+    return [sorted(folds) for folds, _ in applied([model])]
 
 
 def _essence(sql: str) -> str:
