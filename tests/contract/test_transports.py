@@ -195,6 +195,32 @@ def test_a_restarted_server_is_found_again(opened: Open, nats_server: NatsServer
 
 
 @both
+def test_what_is_sent_on_a_connection_is_sent_on_no_other(opened: Open, nats_server: NatsServer) -> None:
+    """A transport that tells its connection sends over this one alone; one that does not tell sends nothing so."""
+
+    async def scenario() -> None:
+        async with opened(nats_server.url) as transport:
+            heard: list[Any] = []
+            await transport.subscribe("a", heard.append)
+            first = transport.connection
+            assert transport.send_on(first, "a", b"now", "me") == (first > 0)
+            assert not transport.send_on(first + 1, "a", b"never")
+            await transport.flush()
+            assert [(msg.data, msg.reply) for msg in heard] == [(b"now", "me")] * (first > 0)
+            nats_server.kill()
+            await until(lambda: not transport.is_connected)
+            assert not transport.send_on(first, "a", b"never")
+            nats_server.start()
+            await until(lambda: transport.is_connected)
+            assert (transport.connection > first) == (first > 0)
+            assert not transport.send_on(first, "a", b"never")
+            await transport.flush()
+            assert len(heard) == (first > 0)
+
+    run(scenario)
+
+
+@both
 def test_an_appender_tells_each_outcome(opened: Open, nats_url: str) -> None:
     """Stored, stale, and no stream for the subject, over either transport."""
 

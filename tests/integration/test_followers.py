@@ -13,9 +13,11 @@ import pytest
 from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
 
+from tagstack.adapters import nats_followers
 from tagstack.adapters.nats_followers import CONSUMER
 from tagstack.adapters.nats_log import NatsLog
 from tagstack.adapters.nats_streams import EVENTS_STREAM
+from tagstack.adapters.nats_wire import WireTransport
 from tagstack.application.followers import Followers
 from tagstack.apps.commands import CommandsPart
 from tagstack.apps.settings import Settings
@@ -29,6 +31,7 @@ from tests.examples_nats import client_of as nats_client
 from tests.examples_nats import log_of
 
 WAIT_S = 15.0
+MOVES = f"$JS.API.CONSUMER.RESET.{EVENTS_STREAM}.{CONSUMER}"
 Json = dict[str, Any]
 
 
@@ -86,6 +89,28 @@ async def until(client: Client, namespace: str, name: str, holds: Callable[[list
         while True:
             if holds(rows := await history(client, namespace, name)):
                 return rows
+
+
+async def until_done(client: Client, position: int) -> None:
+    """Wait until the feed is done with every event up to a position, as the server has it."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            told = await client.request(f"$JS.API.CONSUMER.INFO.{EVENTS_STREAM}.{CONSUMER}")
+            if json.loads(told.data)["ack_floor"]["stream_seq"] >= position:
+                return
+
+
+async def push_unseen(client: Client, namespace: str, name: str, number: int) -> None:
+    """Push an image as another worker would, which tells this one nothing."""
+    log = await NatsLog(client).start()
+    image_stream = ImageStreamName(namespace, name)
+    state = await log.load(image_stream)
+    command = read_command(json.dumps(mapping(name, number)).encode())
+    context = Context(actor="me", cause="unseen", now="2026-01-01T00:00:00.000000Z", uid="")
+    decision = decide(command, state, context, Facts())
+    assert decision.image is not None
+    await log.record(decision.image)
+    await log.append(image_stream, decision.events, state.position)
 
 
 def test_a_follower_moves_with_its_source_and_says_because_of_what(nats_url: str) -> None:
@@ -181,6 +206,51 @@ async def all_heard(client: Client) -> None:
     await ask(client, "d.end", following("end", "c", "end:latest"))
     await ask(client, "c.end", mapping("end", 2))
     await until(client, "d", "end:latest", lambda rows: len(rows) == 2)
+
+
+def test_own_events_that_nobody_follows_are_not_sent_back(nats_url: str) -> None:
+    """The consumer is moved past them; what follows still hears of moves by this worker and by anybody else.
+
+    Seen to fail when followers ignore every event, and when the consumer is moved one event too far.
+    """
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            moved = await client.subscribe(MOVES)
+            await ask(client, "dev.app", mapping("app", 1))
+            await ask(client, "prod.app", following("app", "dev", "app:latest"))
+            pushed = [await ask(client, "dev.other", mapping("other", number)) for number in range(3, 60)]
+            await until_done(client, pushed[-1]["details"]["position"])
+            assert json.loads((await moved.next_msg(WAIT_S)).data)["seq"] > 1
+            await ask(client, "dev.app", mapping("app", 2))
+            await until(client, "prod", "app:latest", lambda rows: rows[0]["image"] == digest(2))
+            await ask(client, "dev.other", mapping("other", 1))
+            await push_unseen(client, "dev", "app", 60)
+            rows = await until(client, "prod", "app:latest", lambda rows: rows[0]["image"] == digest(60))
+            assert len(rows) == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_server_that_moves_no_consumer_sends_every_event(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers before 2.14 do not answer: all is heard and acknowledged, and followers move.
+
+    Seen to fail when nothing is acknowledged where the consumer was not moved.
+    """
+    monkeypatch.setattr(nats_followers, "MOVE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(WireTransport, "send_on", lambda *_: True)
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            await ask(client, "dev.app", mapping("app", 1))
+            await ask(client, "prod.app", following("app", "dev", "app:latest"))
+            for number in range(3, 60):
+                await ask(client, "dev.other", mapping("other", number))
+            last = await ask(client, "dev.app", mapping("app", 2))
+            await until(client, "prod", "app:latest", lambda rows: rows[0]["image"] == digest(2))
+            await until_done(client, last["details"]["position"])
+
+    asyncio.run(scenario())
 
 
 def test_a_chain_of_followers_shows_its_causes(nats_url: str) -> None:

@@ -11,12 +11,14 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from tagstack.adapters.cancelling import cancelled
+from tagstack.adapters.nats_own_events import OwnEvents
 from tagstack.adapters.nats_reader import LogSource, header_of, numbers_of
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream
 from tagstack.adapters.nats_subjects import EVENTS
@@ -32,15 +34,23 @@ EVERY_TAG = f"{EVENTS}.*.*.tag.*"
 BATCH_MESSAGES_MAX = 500
 PULL_EXPIRES_S = 5.0
 GATHER_S = 0.005  # between two pulls while events keep coming
+GATHERED_MAX = 20  # as often as that own events are passed before the consumer is moved, after 0.1 s
 GATHER_EXPIRES_S = 0.001  # of a pull that takes what is there already
 PIN_TIMEOUT_S = 6.0
 ACK_WAIT_S = 5.0
 RETRY_WAIT_S = 0.5
+MOVED_MIN = 50  # events that are worth moving the consumer for, where the server is asked for what comes next anyway
+MOVE_TIMEOUT_S = 1.0
 STOP_TIMEOUT_S = 2.0
 LEARNED_AT_ONCE = 25
 PIN = "Nats-Pin-Id"
 _PIN_MISMATCH = "423"
 _ASK_AGAIN = ("404", "408", _PIN_MISMATCH)  # no messages, expired, another client is pinned
+
+
+class _Answer(msgspec.Struct):
+    error: dict[str, Any] | None = None
+
 
 _log = logging.getLogger(__name__)
 _decoder = msgspec.json.Decoder(Heard)
@@ -49,25 +59,30 @@ _decoder = msgspec.json.Decoder(Heard)
 class FollowerFeed:
     """Feeds `Followers` from the log."""
 
-    def __init__(self, nc: Client, transport: Transport, followers: Followers) -> None:
+    def __init__(self, nc: Client, transport: Transport, followers: Followers, own: OwnEvents) -> None:
         self._nc = nc
         self._transport = transport
+        self._own = own
         self._log = LogSource(nc, transport=transport)
         self._followers = followers
-        self._arrived: deque[Arrived | None] = deque()  # holds what two pulls asked for; None: stop
+        self._arrived: deque[tuple[int, Arrived | None]] = deque()  # with the connection; None: stop
         self._some_arrived = asyncio.Event()
-        self._inbox = transport.new_inbox()
+        self._inbox, self._answers = transport.new_inbox(), transport.new_inbox()
+        self._moving: asyncio.Future[bytes] | None = None
+        self._immovable = 0  # a connection to a server that does not move consumers, as those before 2.14
         self._pin = ""
         self._wanted = 0
         self._busy = False
         self._stopping = False
         self._unsubscribe: Unsubscribe | None = None
         self._unfinished: list[Arrived] = []  # heard, and not acknowledged yet
+        self._heard_over = 0  # the connection over which the last of them came
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Declare the consumer and begin to listen."""
         self._unsubscribe = await self._transport.subscribe(self._inbox, self._arrive)
+        await self._transport.subscribe(self._answers, self._moved)
         await self._declare()
         self._task = asyncio.create_task(self._run())
 
@@ -82,7 +97,7 @@ class FollowerFeed:
         if self._unsubscribe is None or not self._transport.is_connected:
             return
         await self._unsubscribe()  # from here on the server sends us nothing more
-        self._unfinished += [msg for msg in self._arrived if msg is not None]
+        self._unfinished += [msg for _, msg in self._arrived if msg is not None]
         for msg in self._unfinished:
             if msg.reply:
                 await self._transport.publish(msg.reply, b"-NAK")
@@ -113,7 +128,7 @@ class FollowerFeed:
             try:
                 await self._pull()
                 while not self._stopping:
-                    await self._take(await self._next())
+                    await self._take(*await self._next())
             except TimeoutError:
                 continue  # the server forgot the request, as after a restart: ask again
             except (TagstackError, NatsError) as error:
@@ -121,10 +136,10 @@ class FollowerFeed:
                 await asyncio.sleep(RETRY_WAIT_S)
 
     def _arrive(self, msg: Arrived | None) -> None:
-        self._arrived.append(msg)
+        self._arrived.append((self._transport.connection, msg))
         self._some_arrived.set()
 
-    async def _next(self) -> Arrived | None:
+    async def _next(self) -> tuple[int, Arrived | None]:
         if not self._arrived:  # a timeout for each of many costs as much as to hear it
             self._some_arrived.clear()
             async with asyncio.timeout(2 * PULL_EXPIRES_S):
@@ -143,7 +158,7 @@ class FollowerFeed:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.{CONSUMER}"
         await self._transport.publish(subject, msgspec.json.encode(request), self._inbox)
 
-    async def _take(self, msg: Arrived | None) -> None:
+    async def _take(self, connection: int, msg: Arrived | None) -> None:
         if msg is None:
             return
         if self._stopping:
@@ -153,6 +168,7 @@ class FollowerFeed:
             await self._ended((msg.headers or {}).get("Status", ""))
             return
         self._unfinished.append(msg)
+        self._heard_over = connection
         if not await self._heard(msg, header_of(msg, PIN)):
             return
         self._wanted -= 1
@@ -174,17 +190,55 @@ class FollowerFeed:
         return False
 
     async def _finish(self) -> None:
-        """Acknowledge what was heard, let more gather if there was any, and ask for it."""
+        """Let more gather if there was anything, acknowledge what was heard, and ask for more."""
         self._busy = bool(self._unfinished)
         if self._unfinished:
-            await self._transport.publish(self._unfinished[-1].reply, b"+ACK")  # all up to this one
+            last = self._unfinished[-1]
+            position, _, _ = numbers_of(last.reply)
+            self._own.heard(position, 0 if self._heard_over == self._immovable else self._heard_over)
+            await self._gather()
+            passed, more = self._own.place - position, self._own.more()
+            if passed >= (MOVED_MIN if more else 1) and await self._move(self._own.place + 1):
+                self._busy = more
+            else:
+                await self._transport.publish(last.reply, b"+ACK")  # all up to this one
             self._unfinished.clear()
-            await asyncio.sleep(GATHER_S)
         await self._pull()
+
+    async def _gather(self) -> None:
+        """Wait for a moment, or while nothing but own events that followers ignore are stored, within a bound."""
+        for _ in range(GATHERED_MAX):
+            await asyncio.sleep(GATHER_S)
+            if not self._own.passed(self._followers.ignores) or self._own.more() or self._stopping:
+                break
+
+    async def _move(self, position: int) -> bool:
+        """Let the server send nothing before a position, all of which is done. False: it does not."""
+        body = msgspec.json.encode({"seq": position})
+        subject = f"$JS.API.CONSUMER.RESET.{EVENTS_STREAM}.{CONSUMER}"
+        connection = self._own.connection
+        moving = self._moving = asyncio.get_running_loop().create_future()
+        try:
+            if not self._transport.send_on(connection, subject, body, self._answers):
+                return False
+            async with asyncio.timeout(MOVE_TIMEOUT_S):
+                refused = msgspec.json.decode(await moving, type=_Answer).error
+        except TimeoutError:
+            refused = {"description": f"no answer within {MOVE_TIMEOUT_S} s"}
+        if refused:
+            _log.info("followers: consumer %s can't be moved: %s", CONSUMER, refused.get("description"))
+            self._own.forget()
+            self._immovable = connection
+        return not refused
+
+    def _moved(self, msg: Arrived) -> None:
+        if self._moving is not None and not self._moving.done():
+            self._moving.set_result(msg.data)
 
     async def _ended(self, status: str) -> None:
         if status == _PIN_MISMATCH:
             self._pin = ""
+            self._own.forget()  # another worker hears the events
         if status not in _ASK_AGAIN:
             await asyncio.sleep(RETRY_WAIT_S)
             await self._declare()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from contextvars import Context
-from typing import Any
 
 import msgspec
 from nats.aio.client import Client
@@ -103,11 +102,20 @@ def _guard(message: Message, name: ImageStreamName, expected: int) -> None:
     message.headers[EXPECTED_SUBJECT] = image_stream_events(name)
 
 
-class NatsLog:
-    """The port `Log`, kept on the JetStream stream TAGSTACK_EVENTS. `grouped`: the server syncs before each ack."""
+Tell = Callable[[Sequence[Event], int], None]
 
-    def __init__(self, nc: Client, transport: Transport | None = None, *, grouped: bool = False) -> None:
+
+class NatsLog:
+    """The port `Log`, kept on the JetStream stream TAGSTACK_EVENTS. `grouped`: the server syncs before each ack.
+
+    `tell` is called with whatever was stored in a row, and the last one's position.
+    """
+
+    def __init__(
+        self, nc: Client, transport: Transport | None = None, *, grouped: bool = False, tell: Tell | None = None
+    ) -> None:
         transport = transport or PlainTransport(nc)
+        self._tell = tell or _tell_nobody
         self._appender = GroupCommit(Appender(transport), singles=grouped)
         self._direct = DirectGet(nc, transport=transport)
         self._source = LogSource(nc, transport=transport)
@@ -122,11 +130,15 @@ class NatsLog:
         """Return an image stream's state; the cost follows its tags, never the length of its history."""
         return load(name, _stored(await self._newest(image_stream_events(name))))
 
-    def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> Coroutine[Any, Any, int]:
+    async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
         """Store one command's events after position `expected`; several go as one atomic batch."""
         messages = [message_of(event) for event in events]
         _guard(messages[0], name, expected)
-        return self._appender.append_batch(messages)
+        stored = self._appender.append_batch(messages)
+        del messages  # hundreds wait for their acks: what is sent is not kept meanwhile
+        position = await stored
+        self._tell(events, position)
+        return position
 
     async def append_chain(
         self, name: ImageStreamName, events: Sequence[tuple[Event, Context]], expected: int
@@ -137,13 +149,20 @@ class NatsLog:
         """
         messages = [context.run(message_of, event) for event, context in events]
         _guard(messages[0], name, expected)
-        return await self._appender.append_chain(messages)
+        positions = await self._appender.append_chain(messages)
+        for (event, _), position in zip(events, positions, strict=True):
+            self._tell([event], position)
+        return positions
 
-    def record(self, event: Event, expected: int = 0) -> Coroutine[Any, Any, int]:
+    async def record(self, event: Event, expected: int = 0) -> int:
         """Store an image's event if its subject's last position is `expected`."""
         message = message_of(event)
         message.headers[EXPECTED] = str(expected)
-        return self._appender.append(message)
+        stored = self._appender.append(message)
+        del message
+        position = await stored
+        self._tell([event], position)
+        return position
 
     async def last(self, event: Event) -> Stored | None:
         """Return the last event under the same subject as `event`."""
@@ -216,6 +235,10 @@ class NatsLog:
         except TooManySubjects:
             async with aclosing(self._source.read_last(subjects)) as last:
                 return [message async for messages in last for message in messages]
+
+
+def _tell_nobody(_events: Sequence[Event], _last: int) -> None:
+    """Nobody wants to know what was stored."""
 
 
 def _stored(messages: Iterable[StoredMessage | LogMessage]) -> list[Stored]:

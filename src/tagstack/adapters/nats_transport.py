@@ -55,6 +55,10 @@ class Transport(Protocol):
         """
         ...
 
+    def send_on(self, connection: int, subject: str, body: bytes, reply: str = "") -> bool:
+        """Send a message over a certain connection; False where it is open no more, and for 0."""
+        ...
+
     async def flush(self) -> None:
         """Return when the server has taken all that was sent before. Raises Unavailable."""
         ...
@@ -66,6 +70,11 @@ class Transport(Protocol):
     @property
     def is_connected(self) -> bool:
         """Return whether the server can be reached now."""
+        ...
+
+    @property
+    def connection(self) -> int:
+        """Return the number of the connection to the server, which a new one makes larger; 0: it is not told."""
         ...
 
 
@@ -107,6 +116,10 @@ class PlainTransport:
         except NatsError as error:
             raise Unavailable(f"NATS can't be reached: {error or type(error).__name__}") from error
 
+    def send_on(self, connection: int, subject: str, body: bytes, reply: str = "") -> bool:
+        """Send nothing: nats-py may send what waits over a later connection."""
+        return False
+
     async def flush(self) -> None:
         """Return when the server has taken all that was sent before. Raises Unavailable."""
         try:
@@ -121,6 +134,11 @@ class PlainTransport:
     def is_connected(self) -> bool:
         """Return whether the server can be reached now."""
         return self._nc.is_connected
+
+    @property
+    def connection(self) -> int:
+        """Return 0, since nats-py does not tell."""
+        return 0
 
 
 def _check_size(body: bytes, headers: Mapping[str, str], limit: int) -> None:

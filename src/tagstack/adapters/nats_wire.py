@@ -52,6 +52,7 @@ class WireTransport:
         self._count = 0
         self._info = wire.Info()
         self._tcp: asyncio.Transport | None = None
+        self._connection = 0
         self._out: list[bytes] = []  # sent together at the end of the loop's turn, or when connected again
         self._out_bytes = 0
         self._writable = asyncio.Event()
@@ -66,6 +67,11 @@ class WireTransport:
     def is_connected(self) -> bool:
         """Return whether the server can be reached now."""
         return self._tcp is not None
+
+    @property
+    def connection(self) -> int:
+        """Return the number of the connection to the server, which a new one makes larger."""
+        return self._connection
 
     async def connect(self) -> WireTransport:
         """Connect for the first time. Raises Unsuited, Unavailable."""
@@ -129,6 +135,14 @@ class WireTransport:
             raise Unavailable("NATS can't be reached: the connection is closed, or too much waits for it")
         self._put(wire.publish(subject, reply, head, body))
 
+    def send_on(self, connection: int, subject: str, body: bytes, reply: str = "") -> bool:
+        """Send a message over a certain connection; False where it is open no more, and for 0."""
+        if self._tcp is None or connection != self._connection:
+            return False
+        self.send(subject, body, reply)
+        self._send_out()  # what waits for the end of this turn may be sent over the next connection
+        return True
+
     async def flush(self) -> None:
         """Return when the server has taken all that was sent before. Raises Unavailable."""
         if self._tcp is None:
@@ -156,6 +170,7 @@ class WireTransport:
                 raise
         tcp.set_write_buffer_limits(high=WRITE_BYTES_MAX)
         self._tcp, self._unanswered = tcp, 0
+        self._connection += 1
         self._writable.set()
         again = [wire.subscribe(sub.subject, sub.queue, number) for number, sub in self._subscriptions.items()]
         self._out = again + self._out

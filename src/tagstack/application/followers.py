@@ -15,7 +15,7 @@ import msgspec
 from tagstack.application.ports import Log, Request
 from tagstack.application.replies import Outcome
 from tagstack.domain.errors import Refused, TagstackError
-from tagstack.domain.events import Head, TagEvent, TagSpec
+from tagstack.domain.events import Event, Head, TagConfigured, TagEvent, TagSpec
 from tagstack.domain.following import HOPS_MAX, FollowTag, command_id, followed
 from tagstack.domain.names import ImageStreamName, TagName
 
@@ -90,6 +90,19 @@ class Followers:
             self._followers_of[old].discard(name)
         if source is not None:
             self._followers_of.setdefault(source, set()).add(name)
+
+    def ignores(self, event: Event) -> bool:
+        """Return whether an event teaches nothing and moves nothing: nobody follows its tag, which follows nobody."""
+        if not isinstance(event, TagEvent):
+            return True
+        if isinstance(event, TagConfigured):
+            return False
+        if not self._source_of and event.spec is None:
+            return True
+        name = TagName(ImageStreamName(event.namespace, event.image_stream), event.tag)
+        if name in self._source_of or name in self._followers_of:
+            return False
+        return followed(event.spec, name.image_stream) is None
 
     def concerns(self, event: Heard) -> bool:
         """Return whether an event, learned already, may move a tag that follows; hardly any does."""

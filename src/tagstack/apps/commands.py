@@ -20,6 +20,7 @@ from prometheus_client.utils import floatToGoString
 from tagstack.adapters.nats_followers import FollowerFeed
 from tagstack.adapters.nats_intake import CommandIntake
 from tagstack.adapters.nats_log import NatsLog
+from tagstack.adapters.nats_own_events import OwnEvents
 from tagstack.adapters.nats_queries import QueryIntake
 from tagstack.adapters.nats_queue import QueueIntake
 from tagstack.adapters.nats_streams import declare, settled
@@ -114,7 +115,8 @@ class CommandsPart:
         commands = await self._open(nc, "commands")
         acks = await self._open(nc, "commands-log")  # of its own, else they wait behind the commands of a flood
         self._tags = await TagsKeeper(nc, self._settings.replicas, self.forget, acks).start()
-        log = await NatsLog(nc, acks, grouped=self._settings.sync_interval == SYNC_ALWAYS).start()
+        own = OwnEvents(acks)
+        log = await NatsLog(nc, acks, grouped=self._settings.sync_interval == SYNC_ALWAYS, tell=own.stored).start()
         grants = read_grants(self._settings.grants)
         self._handler = CommandHandler(
             log,
@@ -123,7 +125,7 @@ class CommandsPart:
         )
         await self.queue.start(nc)
         await QueryIntake(nc, Queries(log, grants, self._settings.internal_registry)).start()
-        self._feed = FollowerFeed(nc, acks, self._follow_with(log, self._handler))
+        self._feed = FollowerFeed(nc, acks, self._follow_with(log, self._handler), own)
         await self._feed.start()
         self._intake = CommandIntake(commands, self.handle, self._settings.in_flight_max, self._refused)
         await self._intake.start()

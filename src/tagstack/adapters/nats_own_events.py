@@ -1,0 +1,67 @@
+"""What this worker stored itself, which its followers' feed need not be sent once more.
+
+The server spends as much on sending an event back as on storing it. So the feed's consumer is moved past a run of
+own events that followers ignore, and hears from the server what others stored and what matters to followers.
+
+What if a position is remembered that the log has lost? The log loses its tail only with its server, so what was
+stored or heard over one connection says nothing over the next, and is forgotten. What if nothing is remembered, or
+only a part? The server sends what is missing: this saves work, and nothing depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tagstack.adapters.nats_transport import Transport
+from tagstack.domain.events import Event
+
+OWN_EVENTS_MAX = 10_000
+
+
+class OwnEvents:
+    """Remembers what was stored after the feed's place, the position up to which all is done."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._events: dict[int, Event] = {}
+        self.connection = 0  # over which all of this was stored and heard; 0: nothing is remembered
+        self.place = 0
+
+    def stored(self, events: Sequence[Event], last: int) -> None:
+        """Remember events that were stored one after the other, the last one at position `last`."""
+        if not self.connection:
+            return
+        if len(self._events) >= OWN_EVENTS_MAX:
+            self._events.clear()
+        for position, event in enumerate(events, last + 1 - len(events)):
+            self._events[position] = event
+
+    def heard(self, position: int, connection: int) -> None:
+        """Begin at a position that was heard, as all before it, over a connection; 0 remembers nothing."""
+        if not connection or connection != self._transport.connection:
+            self.forget()
+            return
+        if connection != self.connection:
+            self._events.clear()
+        self.connection, self.place = connection, position
+        if self._events:
+            self._events = {each: event for each, event in self._events.items() if each > position}
+
+    def passed(self, ignores: Callable[[Event], bool]) -> bool:
+        """Take the place past a run of events that followers ignore; return whether there were any."""
+        if self.connection != self._transport.connection:
+            self.forget()
+        before = self.place
+        while (event := self._events.get(self.place + 1)) is not None and ignores(event):
+            self.place += 1
+            del self._events[self.place]
+        return self.place > before
+
+    def more(self) -> bool:
+        """Return whether events were stored after the place, which has not got past what stands before them."""
+        return bool(self._events)
+
+    def forget(self) -> None:
+        """Remember nothing, until something is heard."""
+        self._events.clear()
+        self.connection = self.place = 0
