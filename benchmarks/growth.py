@@ -1,8 +1,7 @@
 """Measures how figures grow with the log: `python benchmarks/growth.py [EVENTS...]`, 10k to 10M by default.
 
 A tag for every ten events, ten tags in an image stream. One log that becomes longer; workers are started anew at each
-length. Prints a table, writes the figures to
-benchmarks/growth.json and docs/growth.svg.
+length. Prints a table, writes the figures to benchmarks/growth.json and docs/growth.svg.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ TIMES = 5
 PER_S, STEADY_S = 500.0, 2.0
 FOLLOW_PER_S, FOLLOW_S = 1_000.0, 5.0
 COLD, WARM = 200, 500
+LEARNED_TIMEOUT_S = 600.0
 QUERIES = {
     "as of, one namespace, ms": "FROM tags_as_of(getvariable('half')) WHERE namespace = 'project-3'",
     "as of, everything, ms": "SELECT count(*), max(since) FROM tags_as_of(getvariable('half'))",
@@ -108,11 +108,21 @@ class Growth:
         cold = await sender.crowd((_push(name) for name in every), 1)
         await sender.crowd(self._pushes.take(2 * IMAGE_STREAMS), 64)
         warm = await sender.crowd(self._pushes.take(WARM), 1)
+        await self._learned()
         steady = [await sender.steady(self._pushes.take(int(PER_S * STEADY_S)), PER_S) for _ in range(TIMES)]
         found |= {f"command p{p} at 500/s, ms": median(load.percentile(p / 100) for load in steady) for p in (50, 99)}
         for kind, load in (("cold", cold), ("warm", warm)):
             found[f"push to a {kind} image stream, p50, ms"] = load.percentile(0.5)
         return found
+
+    async def _learned(self) -> None:
+        """Wait until the worker has learned who follows whom, and the feed is at the log's end."""
+        async with asyncio.timeout(LEARNED_TIMEOUT_S):
+            while True:
+                feed = await jetstream(self._stage.nc, f"CONSUMER.INFO.{EVENTS_STREAM}.{CONSUMER}")
+                if not feed["num_pending"] and not feed["num_ack_pending"]:
+                    return
+                await asyncio.sleep(1)
 
     async def _loads(self) -> Figures:
         """Load image streams with more and more tags, and one whose only tag has moved often."""

@@ -13,10 +13,11 @@ import pytest
 from nats.aio.client import Client
 from prometheus_client import CollectorRegistry
 
-from tagstack.adapters import nats_followers
-from tagstack.adapters.nats_followers import CONSUMER
+from tagstack.adapters import nats_followers, nats_own_events
+from tagstack.adapters.nats_followers import CONSUMER, GROUP, RESET
 from tagstack.adapters.nats_log import NatsLog
-from tagstack.adapters.nats_streams import EVENTS_STREAM
+from tagstack.adapters.nats_reader import LogSource
+from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, log_position
 from tagstack.adapters.nats_wire import WireTransport
 from tagstack.application.followers import Followers
 from tagstack.apps.commands import CommandsPart
@@ -31,7 +32,6 @@ from tests.examples_nats import client_of as nats_client
 from tests.examples_nats import log_of
 
 WAIT_S = 15.0
-MOVES = f"$JS.API.CONSUMER.RESET.{EVENTS_STREAM}.{CONSUMER}"
 Json = dict[str, Any]
 
 
@@ -98,6 +98,13 @@ async def until_done(client: Client, position: int) -> None:
             told = await client.request(f"$JS.API.CONSUMER.INFO.{EVENTS_STREAM}.{CONSUMER}")
             if json.loads(told.data)["ack_floor"]["stream_seq"] >= position:
                 return
+
+
+async def hear_instead(client: Client, here: str, there: str) -> None:
+    """Let a tag begin to follow as if another worker had heard of it, and had been pinned for that."""
+    await jetstream(client, RESET.removeprefix("$JS.API."), {"seq": await log_position(client) + 2})
+    await jetstream(client, f"CONSUMER.UNPIN.{EVENTS_STREAM}.{CONSUMER}", {"group": GROUP})
+    await configure_unseen(await NatsLog(client).start(), here, there)
 
 
 async def push_unseen(client: Client, namespace: str, name: str, number: int) -> None:
@@ -216,7 +223,7 @@ def test_own_events_that_nobody_follows_are_not_sent_back(nats_url: str) -> None
 
     async def scenario() -> None:
         async with worker(nats_url) as client:
-            moved = await client.subscribe(MOVES)
+            moved = await client.subscribe(RESET)
             await ask(client, "dev.app", mapping("app", 1))
             await ask(client, "prod.app", following("app", "dev", "app:latest"))
             pushed = [await ask(client, "dev.other", mapping("other", number)) for number in range(3, 60)]
@@ -237,7 +244,7 @@ def test_a_server_that_moves_no_consumer_sends_every_event(nats_url: str, monkey
 
     Seen to fail when nothing is acknowledged where the consumer was not moved.
     """
-    monkeypatch.setattr(nats_followers, "MOVE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(nats_own_events, "MOVE_TIMEOUT_S", 0.05)
     monkeypatch.setattr(WireTransport, "send_on", lambda *_: True)
 
     async def scenario() -> None:
@@ -249,6 +256,39 @@ def test_a_server_that_moves_no_consumer_sends_every_event(nats_url: str, monkey
             last = await ask(client, "dev.app", mapping("app", 2))
             await until(client, "prod", "app:latest", lambda rows: rows[0]["image"] == digest(2))
             await until_done(client, last["details"]["position"])
+
+    asyncio.run(scenario())
+
+
+def test_learning_that_takes_longer_than_a_pin_lasts_is_done_once(
+    nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pin is lost meanwhile; what is known by then is not learned again, and what another worker heard is.
+
+    Seen to fail when everything is learned anew for every new pin, and when what was missed is not learned.
+    """
+    monkeypatch.setattr(nats_followers, "PIN_TIMEOUT_S", 1.0)
+    read_last, began = LogSource.read_last, []
+
+    async def slow(self: LogSource, subject: str) -> AsyncIterator[Any]:
+        began.append(subject)
+        await asyncio.sleep(1.5)  # as with a million tags
+        async for messages in read_last(self, subject):
+            yield messages
+
+    monkeypatch.setattr(LogSource, "read_last", slow)
+
+    async def scenario() -> None:
+        async with worker(nats_url) as client:
+            await ask(client, "prod.app", mapping("app", 1))
+            for number in range(1, 4):
+                last = await ask(client, "dev.app", mapping("app", number))
+            await until_done(client, last["details"]["position"])
+            await hear_instead(client, "prod", "dev")
+            moved = await ask(client, "dev.app", mapping("app", 5))
+            rows = await until(client, "prod", "app:latest", lambda rows: rows[0]["image"] == digest(5))
+            assert rows[0]["caused_by"] == moved["details"]["position"]
+            assert len(began) == 1
 
     asyncio.run(scenario())
 

@@ -11,16 +11,16 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import aclosing
-from typing import Any
 
 import msgspec
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from tagstack.adapters.cancelling import cancelled
+from tagstack.adapters.nats_direct import DirectGet
 from tagstack.adapters.nats_own_events import OwnEvents
 from tagstack.adapters.nats_reader import LogSource, header_of, numbers_of
-from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream
+from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, log_position
 from tagstack.adapters.nats_subjects import EVENTS
 from tagstack.adapters.nats_trace import TRACEPARENT, continue_trace
 from tagstack.adapters.nats_transport import Arrived, Transport, Unsubscribe
@@ -30,6 +30,7 @@ from tagstack.domain.nesting import UNREADABLE
 
 CONSUMER = "tagstack-followers"
 GROUP = "followers"
+RESET = f"$JS.API.CONSUMER.RESET.{EVENTS_STREAM}.{CONSUMER}"
 EVERY_TAG = f"{EVENTS}.*.*.tag.*"
 BATCH_MESSAGES_MAX = 500
 PULL_EXPIRES_S = 5.0
@@ -40,17 +41,12 @@ PIN_TIMEOUT_S = 6.0
 ACK_WAIT_S = 5.0
 RETRY_WAIT_S = 0.5
 MOVED_MIN = 50  # events that are worth moving the consumer for, where the server is asked for what comes next anyway
-MOVE_TIMEOUT_S = 1.0
 STOP_TIMEOUT_S = 2.0
 LEARNED_AT_ONCE = 25
+MISSED_MAX = 10_000  # positions that are looked through for what was missed; beyond it all is learned anew
 PIN = "Nats-Pin-Id"
 _PIN_MISMATCH = "423"
 _ASK_AGAIN = ("404", "408", _PIN_MISMATCH)  # no messages, expired, another client is pinned
-
-
-class _Answer(msgspec.Struct):
-    error: dict[str, Any] | None = None
-
 
 _log = logging.getLogger(__name__)
 _decoder = msgspec.json.Decoder(Heard)
@@ -64,13 +60,14 @@ class FollowerFeed:
         self._transport = transport
         self._own = own
         self._log = LogSource(nc, transport=transport)
+        self._direct = DirectGet(nc, transport=transport)
         self._followers = followers
         self._arrived: deque[tuple[int, Arrived | None]] = deque()  # with the connection; None: stop
         self._some_arrived = asyncio.Event()
-        self._inbox, self._answers = transport.new_inbox(), transport.new_inbox()
-        self._moving: asyncio.Future[bytes] | None = None
-        self._immovable = 0  # a connection to a server that does not move consumers, as those before 2.14
+        self._inbox = transport.new_inbox()
         self._pin = ""
+        self._learned = 0  # the position up to which it is known who follows whom; 0: nothing is known
+        self._forgotten = 0
         self._wanted = 0
         self._busy = False
         self._stopping = False
@@ -82,9 +79,16 @@ class FollowerFeed:
     async def start(self) -> None:
         """Declare the consumer and begin to listen."""
         self._unsubscribe = await self._transport.subscribe(self._inbox, self._arrive)
-        await self._transport.subscribe(self._answers, self._moved)
+        await self._own.start()
+        await self._direct.start()
         await self._declare()
         self._task = asyncio.create_task(self._run())
+
+    def forget(self) -> None:
+        """Learn everything anew: the log may have lost its tail."""
+        self._learned = 0
+        self._forgotten += 1
+        self._own.forget()
 
     async def stop(self) -> None:
         """Stop listening and hand back what was not finished, so that the next worker begins at once."""
@@ -179,10 +183,12 @@ class FollowerFeed:
         """Hear a message however often that takes: the next acknowledgement covers it. False: stopped before."""
         while not self._stopping:
             try:
-                if pin != self._pin:
-                    await self._learn()
+                position, _, _ = numbers_of(msg.reply)
+                if pin != self._pin or not self._learned:
+                    await self._learn(position)
                     self._pin = pin
-                await self._hear(msg)
+                await self._hear(position, msg)
+                self._know(position)
                 return True
             except (TagstackError, NatsError, TimeoutError) as error:
                 _log.warning("followers: %s; trying again", error or type(error).__name__)
@@ -195,11 +201,12 @@ class FollowerFeed:
         if self._unfinished:
             last = self._unfinished[-1]
             position, _, _ = numbers_of(last.reply)
-            self._own.heard(position, 0 if self._heard_over == self._immovable else self._heard_over)
+            self._own.heard(position, self._heard_over)
             await self._gather()
             passed, more = self._own.place - position, self._own.more()
-            if passed >= (MOVED_MIN if more else 1) and await self._move(self._own.place + 1):
+            if passed >= (MOVED_MIN if more else 1) and await self._own.move(RESET):
                 self._busy = more
+                self._know(position + passed)
             else:
                 await self._transport.publish(last.reply, b"+ACK")  # all up to this one
             self._unfinished.clear()
@@ -212,29 +219,6 @@ class FollowerFeed:
             if not self._own.passed(self._followers.ignores) or self._own.more() or self._stopping:
                 break
 
-    async def _move(self, position: int) -> bool:
-        """Let the server send nothing before a position, all of which is done. False: it does not."""
-        body = msgspec.json.encode({"seq": position})
-        subject = f"$JS.API.CONSUMER.RESET.{EVENTS_STREAM}.{CONSUMER}"
-        connection = self._own.connection
-        moving = self._moving = asyncio.get_running_loop().create_future()
-        try:
-            if not self._transport.send_on(connection, subject, body, self._answers):
-                return False
-            async with asyncio.timeout(MOVE_TIMEOUT_S):
-                refused = msgspec.json.decode(await moving, type=_Answer).error
-        except TimeoutError:
-            refused = {"description": f"no answer within {MOVE_TIMEOUT_S} s"}
-        if refused:
-            _log.info("followers: consumer %s can't be moved: %s", CONSUMER, refused.get("description"))
-            self._own.forget()
-            self._immovable = connection
-        return not refused
-
-    def _moved(self, msg: Arrived) -> None:
-        if self._moving is not None and not self._moving.done():
-            self._moving.set_result(msg.data)
-
     async def _ended(self, status: str) -> None:
         if status == _PIN_MISMATCH:
             self._pin = ""
@@ -244,8 +228,7 @@ class FollowerFeed:
             await self._declare()
         await self._finish()
 
-    async def _hear(self, msg: Arrived) -> None:
-        position, _, _ = numbers_of(msg.reply)
+    async def _hear(self, position: int, msg: Arrived) -> None:
         event = _read(position, msg.data)
         if event is None:
             return
@@ -258,17 +241,34 @@ class FollowerFeed:
         except UnreadableEvent as error:
             _log.error("followers: what the event at position %s is about is left alone: %s", position, error)
 
-    async def _learn(self) -> None:
-        """Learn from the last event of every tag who follows whom."""
+    async def _learn(self, position: int) -> None:
+        """Learn who follows whom before the event at a position is heard: what was missed, or all of it.
+
+        Of many tags the latter takes longer than the server keeps a pin, so it is not done for every new one.
+        """
+        if self._learned and position - self._learned <= MISSED_MAX:
+            first, last = self._learned + 1, position - 1
+            for missed in await self._direct.read(EVERY_TAG, first=first, last=last) if first <= last else []:
+                self._take_in(missed.position, missed.body)
+            return
+        forgotten, end = self._forgotten, await log_position(self._nc)
         self._followers.forget()
-        async with aclosing(self._log.read_last(EVERY_TAG)) as last:
-            async for messages in last:
+        async with aclosing(self._log.read_last(EVERY_TAG)) as newest:
+            async for messages in newest:
                 for number, message in enumerate(messages):
-                    event = _read(message.position, message.body)
-                    if event is not None:
-                        self._followers.learn(message.position, event)
+                    self._take_in(message.position, message.body)
                     if number % LEARNED_AT_ONCE == 0:
                         await asyncio.sleep(0)  # commands are not to wait for all of this
+        self._learned = end if self._forgotten == forgotten else 0
+
+    def _know(self, position: int) -> None:
+        if self._learned:  # else it was forgotten meanwhile
+            self._learned = max(self._learned, position)
+
+    def _take_in(self, position: int, body: bytes) -> None:
+        event = _read(position, body)
+        if event is not None:
+            self._followers.learn(position, event)
 
 
 def _read(position: int, body: bytes) -> Heard | None:

@@ -10,12 +10,19 @@ only a part? The server sends what is missing: this saves work, and nothing depe
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
-from tagstack.adapters.nats_transport import Transport
+import msgspec
+
+from tagstack.adapters.nats_transport import Arrived, Transport
 from tagstack.domain.events import Event
 
 OWN_EVENTS_MAX = 10_000
+MOVE_TIMEOUT_S = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class OwnEvents:
@@ -26,6 +33,14 @@ class OwnEvents:
         self._events: dict[int, Event] = {}
         self.connection = 0  # over which all of this was stored and heard; 0: nothing is remembered
         self.place = 0
+        self._immovable = 0  # a connection to a server that does not move consumers, as those before 2.14
+        self._answers = ""
+        self._moving: asyncio.Future[bytes] | None = None
+
+    async def start(self) -> None:
+        """Subscribe to the server's answers."""
+        self._answers = self._transport.new_inbox()
+        await self._transport.subscribe(self._answers, self._moved)
 
     def stored(self, events: Sequence[Event], last: int) -> None:
         """Remember events that were stored one after the other, the last one at position `last`."""
@@ -38,7 +53,7 @@ class OwnEvents:
 
     def heard(self, position: int, connection: int) -> None:
         """Begin at a position that was heard, as all before it, over a connection; 0 remembers nothing."""
-        if not connection or connection != self._transport.connection:
+        if not connection or connection != self._transport.connection or connection == self._immovable:
             self.forget()
             return
         if connection != self.connection:
@@ -60,6 +75,27 @@ class OwnEvents:
     def more(self) -> bool:
         """Return whether events were stored after the place, which has not got past what stands before them."""
         return bool(self._events)
+
+    async def move(self, subject: str) -> bool:
+        """Let a consumer, by the subject that resets it, go on behind the place; False where it does not move."""
+        connection, body = self.connection, msgspec.json.encode({"seq": self.place + 1})
+        moving = self._moving = asyncio.get_running_loop().create_future()
+        if not self._transport.send_on(connection, subject, body, self._answers):
+            return False
+        try:
+            async with asyncio.timeout(MOVE_TIMEOUT_S):
+                refused = msgspec.json.decode(await moving).get("error")
+        except TimeoutError:
+            refused = {"description": f"no answer within {MOVE_TIMEOUT_S} s"}
+        if refused:
+            _log.info("%s: %s; all events are heard from the server", subject, refused.get("description"))
+            self.forget()
+            self._immovable = connection
+        return not refused
+
+    def _moved(self, msg: Arrived) -> None:
+        if self._moving is not None and not self._moving.done():
+            self._moving.set_result(msg.data)
 
     def forget(self) -> None:
         """Remember nothing, until something is heard."""

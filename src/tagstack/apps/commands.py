@@ -100,7 +100,6 @@ class CommandsPart:
         self._settings = settings
         self._metrics = Metrics(registry)
         self._handler: CommandHandler | None = None
-        self._own: OwnEvents | None = None
         self._feed: FollowerFeed | None = None
         self._intake: CommandIntake | None = None
         self._tags: TagsKeeper | None = None
@@ -116,7 +115,7 @@ class CommandsPart:
         commands = await self._open(nc, "commands")
         acks = await self._open(nc, "commands-log")  # of its own, else they wait behind the commands of a flood
         self._tags = await TagsKeeper(nc, self._settings.replicas, self.forget, acks).start()
-        own = self._own = OwnEvents(acks)
+        own = OwnEvents(acks)
         log = await NatsLog(nc, acks, grouped=self._settings.sync_interval == SYNC_ALWAYS, tell=own.stored).start()
         grants = read_grants(self._settings.grants)
         self._handler = CommandHandler(
@@ -183,8 +182,8 @@ class CommandsPart:
         """Forget what was read from a log that may have been another one."""
         if self._handler is not None:
             self._handler.forget()
-        if self._own is not None:
-            self._own.forget()
+        if self._feed is not None:
+            self._feed.forget()
 
     async def handle(self, request: Request) -> Outcome:
         """Carry out one request and count it."""
