@@ -95,8 +95,8 @@ async def until_done(client: Client, position: int) -> None:
     """Wait until the feed is done with every event up to a position, as the server has it."""
     async with asyncio.timeout(WAIT_S):
         while True:
-            told = await client.request(f"$JS.API.CONSUMER.INFO.{EVENTS_STREAM}.{CONSUMER}")
-            if json.loads(told.data)["ack_floor"]["stream_seq"] >= position:
+            feed = await jetstream(client, f"CONSUMER.INFO.{EVENTS_STREAM}.{CONSUMER}")
+            if feed["ack_floor"]["stream_seq"] >= position:
                 return
 
 

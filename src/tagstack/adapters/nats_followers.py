@@ -21,7 +21,7 @@ from tagstack.adapters.nats_direct import DirectGet
 from tagstack.adapters.nats_own_events import OwnEvents
 from tagstack.adapters.nats_reader import LogSource, header_of, numbers_of
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, log_position
-from tagstack.adapters.nats_subjects import EVENTS
+from tagstack.adapters.nats_subjects import EVERY_TAG
 from tagstack.adapters.nats_trace import TRACEPARENT, continue_trace
 from tagstack.adapters.nats_transport import Arrived, Transport, Unsubscribe
 from tagstack.application.followers import Followers, Heard
@@ -31,7 +31,6 @@ from tagstack.domain.nesting import UNREADABLE
 CONSUMER = "tagstack-followers"
 GROUP = "followers"
 RESET = f"$JS.API.CONSUMER.RESET.{EVENTS_STREAM}.{CONSUMER}"
-EVERY_TAG = f"{EVENTS}.*.*.tag.*"
 BATCH_MESSAGES_MAX = 500
 PULL_EXPIRES_S = 5.0
 GATHER_S = 0.005  # between two pulls while events keep coming
@@ -62,7 +61,9 @@ class FollowerFeed:
         self._log = LogSource(nc, transport=transport)
         self._direct = DirectGet(nc, transport=transport)
         self._followers = followers
-        self._arrived: deque[tuple[int, Arrived | None]] = deque()  # with the connection; None: stop
+        self._arrived: deque[tuple[int, Arrived | None]] = (
+            deque()
+        )  # what two pulls asked for, with its connection; None: stop
         self._some_arrived = asyncio.Event()
         self._inbox = transport.new_inbox()
         self._pin = ""

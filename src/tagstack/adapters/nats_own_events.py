@@ -31,7 +31,7 @@ class OwnEvents:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._events: dict[int, Event] = {}
-        self.connection = 0  # over which all of this was stored and heard; 0: nothing is remembered
+        self._connection = 0  # over which all of this was stored and heard; 0: nothing is remembered
         self.place = 0
         self._immovable = 0  # a connection to a server that does not move consumers, as those before 2.14
         self._answers = ""
@@ -44,7 +44,7 @@ class OwnEvents:
 
     def stored(self, events: Sequence[Event], last: int) -> None:
         """Remember events that were stored one after the other, the last one at position `last`."""
-        if not self.connection:
+        if not self._connection:
             return
         if len(self._events) >= OWN_EVENTS_MAX:
             self._events.clear()
@@ -56,15 +56,15 @@ class OwnEvents:
         if not connection or connection != self._transport.connection or connection == self._immovable:
             self.forget()
             return
-        if connection != self.connection:
+        if connection != self._connection:
             self._events.clear()
-        self.connection, self.place = connection, position
+        self._connection, self.place = connection, position
         if self._events:
             self._events = {each: event for each, event in self._events.items() if each > position}
 
     def passed(self, ignores: Callable[[Event], bool]) -> bool:
         """Take the place past a run of events that followers ignore; return whether there were any."""
-        if self.connection != self._transport.connection:
+        if self._connection != self._transport.connection:
             self.forget()
         before = self.place
         while (event := self._events.get(self.place + 1)) is not None and ignores(event):
@@ -78,7 +78,7 @@ class OwnEvents:
 
     async def move(self, subject: str) -> bool:
         """Let a consumer, by the subject that resets it, go on behind the place; False where it does not move."""
-        connection, body = self.connection, msgspec.json.encode({"seq": self.place + 1})
+        connection, body = self._connection, msgspec.json.encode({"seq": self.place + 1})
         moving = self._moving = asyncio.get_running_loop().create_future()
         if not self._transport.send_on(connection, subject, body, self._answers):
             return False
@@ -100,4 +100,4 @@ class OwnEvents:
     def forget(self) -> None:
         """Remember nothing, until something is heard."""
         self._events.clear()
-        self.connection = self.place = 0
+        self._connection = self.place = 0

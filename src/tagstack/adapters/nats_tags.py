@@ -24,7 +24,7 @@ from nats.aio.client import Client
 from tagstack.adapters.cancelling import cancelled
 from tagstack.adapters.nats_direct import DirectGet, StoredMessage
 from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, declare, jetstream, stream_info
-from tagstack.adapters.nats_subjects import EVENTS, TAGS
+from tagstack.adapters.nats_subjects import EVERY_TAG, TAGS
 from tagstack.adapters.nats_transport import Transport
 from tagstack.domain.errors import TagstackError, Unavailable
 
@@ -37,7 +37,6 @@ REPLICAS_CONFIRM_WAIT_S = 10.0  # the same with replicas: after a cut one that l
 WINDOW_POSITIONS = 10_000  # how much of the log's end is compared after a reconnection: all that may have been lost
 RUNNING_WINDOW_POSITIONS = 200  # and while nothing happened
 _SOURCE = "Nats-Stream-Source"
-_EVERY_TAG = f"{EVENTS}.*.*.tag.*"
 _STREAM_NOT_FOUND = 10059
 
 _log = logging.getLogger(__name__)
@@ -129,7 +128,7 @@ class TagsKeeper:
         window = RUNNING_WINDOW_POSITIONS if self._checked[0] else WINDOW_POSITIONS
         first = max(log_last - window, 0) + 1
         # no further than both were when this began: under load more may come than is read meanwhile
-        stored = await self._log.read(_EVERY_TAG, first=first, last=log_last)
+        stored = await self._log.read(EVERY_TAG, first=first, last=log_last)
         kept = await self._tags.read(f"{TAGS}.>", first=max(tags_last - window, 0) + 1, last=tags_last)
         return _foreign(stored, kept, first) or await self._lacking(stored, kept)
 
@@ -150,7 +149,7 @@ class TagsKeeper:
     async def _wake(self) -> None:
         """Let the server copy again, if it has not for long although there is something to copy."""
         copied = await self._tags.last(f"{TAGS}.>")
-        stored = await self._log.last(_EVERY_TAG)
+        stored = await self._log.last(EVERY_TAG)
         reached = _source(copied) if copied else 0
         if stored is None or stored.position <= reached:
             self._behind = (0, 0.0)
