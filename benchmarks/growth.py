@@ -74,7 +74,7 @@ class Growth:
         """Return every figure with a log of so many events."""
         self._stage.stop_worker("projector")
         missing = events - await log_position(self._stage.nc)
-        await fill(self._stage, self._history.take(missing, events // EVENTS_PER_TAG))
+        await fill(self._stage, self._history.take(missing, events // EVENTS_PER_TAG), self._history.ends)
         await self._pass_by()
         built = await self._projector.build()
         found: Figures = {"projector, events/s": built.rate, "sorting, s": await self._projector.until_sorted()}
@@ -109,6 +109,8 @@ class Growth:
         await sender.crowd(self._pushes.take(2 * IMAGE_STREAMS), 64)
         warm = await sender.crowd(self._pushes.take(WARM), 1)
         await self._learned()
+        moved = (Place(number * tags // COLD + tags // (2 * COLD)) for number in range(COLD))
+        found["rolling a tag back, p50, ms"] = (await sender.crowd(map(_rollback, moved), 1)).percentile(0.5)
         steady = [await sender.steady(self._pushes.take(int(PER_S * STEADY_S)), PER_S) for _ in range(TIMES)]
         found |= {f"command p{p} at 500/s, ms": median(load.percentile(p / 100) for load in steady) for p in (50, 99)}
         for kind, load in (("cold", cold), ("warm", warm)):
@@ -156,10 +158,15 @@ class Growth:
     async def _lookups(self) -> Figures:
         looking = Lookups(self._stage, self._history.tags, COLD)
         log = [(await looking.by_direct_get()).percentile(0.5) for _ in range(TIMES)]
+        stacks = [(await looking.stacks_from_log(COLD)).percentile(0.5) for _ in range(TIMES)]
+        whole = [(await looking.image_streams_from_log(COLD // 4)).percentile(0.5) for _ in range(TIMES)]
         return {
+            "a tag's stack from the log, the first time, p50, ms": stacks[0],
+            "and again, p50, ms": median(stacks[1:]),
+            "all stacks of an image stream of 10 tags from the log, p50, ms": median(whole),
             "current tag by direct get, p50, ms": median(log),
             "current tag in DuckDB, p50, ms": (await asyncio.to_thread(looking.in_duckdb)).percentile(0.5),
-            "a tag's stack, p50, ms": (await asyncio.to_thread(looking.stacks, COLD // 10)).percentile(0.5),
+            "a tag's stack in DuckDB, p50, ms": (await asyncio.to_thread(looking.stacks, COLD // 10)).percentile(0.5),
         }
 
     def _queries(self) -> Figures:
@@ -197,6 +204,13 @@ def _push(name: ImageStreamName) -> Sent:
     return Sent(f"tagstack.commands.bench.{name.namespace}.{name.name}", json.dumps(command).encode())
 
 
+def _rollback(place: Place) -> Sent:
+    """Return a rollback of a tag of the history by one entry."""
+    name = place.image_stream
+    command = {"kind": "RollbackTag", "metadata": {"name": f"{name.name}:{place.tag}"}}
+    return Sent(f"tagstack.commands.bench.{name.namespace}.{name.name}", json.dumps(command).encode())
+
+
 def _wide(name: str, tags: int) -> Iterator[Sent]:
     for number in range(tags):
         sent = small(name, number % IMAGES)
@@ -210,7 +224,12 @@ def panels(found: Sequence[Figures]) -> list[Panel]:
         return {name: [figures[name] for figures in found] for name in names}
 
     pushes = [f"push to a {kind} image stream, p50, ms" for kind in ("cold", "warm")]
-    lookups = ["current tag by direct get, p50, ms", "current tag in DuckDB, p50, ms", "a tag's stack, p50, ms"]
+    lookups = [
+        "current tag by direct get, p50, ms",
+        "current tag in DuckDB, p50, ms",
+        "a tag's stack in DuckDB, p50, ms",
+    ]
+    lookups.append("a tag's stack from the log, the first time, p50, ms")
     return [
         Panel("commands, ms", lines("command p50 at 500/s, ms", "command p99 at 500/s, ms", *pushes)),
         Panel(

@@ -22,6 +22,7 @@ from nats.errors import Error as NatsError
 from prometheus_client import CollectorRegistry
 
 from tagstack.adapters.nats_direct import DirectGet
+from tagstack.adapters.nats_history import previous_of
 from tagstack.adapters.nats_streams import stream_info
 from tagstack.application.ports import Request
 from tagstack.application.replies import Outcome
@@ -172,11 +173,15 @@ async def answer_to(read: Callable[[], Awaitable[_T]]) -> _T:
 def check_chain(records: list[Record]) -> None:
     """Check that each tag's events of one image stream form one unbroken chain, and that time never goes back."""
     images: dict[str, str | None] = {}
+    ends: dict[str, int] = {}
     time = ""
     for record in records:
         event = record.body
         assert event["time"] >= time, f"time goes back at {record.position}"
         time = event["time"]
+        previous = previous_of(record.position, record.headers)
+        assert previous == ends.get(record.subject, 0), f"the link to the event before breaks at {record}"
+        ends[record.subject] = record.position
         if "tag" not in event:
             continue
         assert event["previousImage"] == images.get(event["tag"]), f"the chain of {event['tag']} breaks at {record}"

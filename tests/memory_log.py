@@ -1,6 +1,7 @@
 """The port `Log` kept in a list: the same promises as on JetStream, without a server.
 
-It can be told to fail as the real one may, and to skip positions; a batch never has a gap.
+It can be told to fail as the real one may, and to skip positions; a batch never has a gap. What it is told
+of the events before it compares with what it has.
 """
 
 from __future__ import annotations
@@ -49,18 +50,27 @@ class MemoryLog:
         """Return the state told by the last event of each subject."""
         return load(name, {event_subject(event): (position, event) for position, event in self._of(name)}.values())
 
-    async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
+    async def append(
+        self, name: ImageStreamName, events: Sequence[Event], expected: int, previous: Sequence[int] = ()
+    ) -> int:
         """Store events, all or none, if the image stream's last position is `expected`."""
         self.appends += 1
         if self._before_append is not None:
             self._before_append(self)
         self._expect(self._of(name), expected)
+        self._compare(events, previous)
         return self._store(events)
 
     async def append_chain(
-        self, name: ImageStreamName, events: Sequence[tuple[Event, Context]], expected: int
+        self,
+        name: ImageStreamName,
+        events: Sequence[tuple[Event, Context]],
+        expected: int,
+        previous: Sequence[int] = (),
     ) -> list[int]:
         """Store events of one command each, the first if the image stream's last position is `expected`."""
+        self._expect(self._of(name), expected)
+        self._compare([event for event, _ in events], previous)
         positions = [await self.append(name, [events[0][0]], expected)]
         return positions + [self._store([event]) for event, _ in events[1:]]
 
@@ -128,6 +138,11 @@ class MemoryLog:
         last = stored[-1][0] if stored else 0
         if last != expected:
             raise StaleState(last)
+
+    def _compare(self, events: Sequence[Event], previous: Sequence[int]) -> None:
+        """Check that `previous`, if told, is where the last event under each subject is."""
+        lasts = [self._last(event_subject(event)) for event in events]
+        assert not previous or list(previous) == [last[0] if last else 0 for last in lasts]
 
     def _store(self, events: Sequence[Event]) -> int:
         position = self.stored[-1][0] if self.stored else 0

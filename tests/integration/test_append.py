@@ -149,12 +149,14 @@ class Dying(NatsLog):
 
     appends_max = 1_000_000
 
-    async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
+    async def append(
+        self, name: ImageStreamName, events: Sequence[Event], expected: int, previous: Sequence[int] = ()
+    ) -> int:
         """Store events, until the end."""
         if self.appends_max == 0:
             raise Unavailable("died")
         self.appends_max -= 1
-        return await super().append(name, events, expected)
+        return await super().append(name, events, expected, previous)
 
 
 def test_five_thousand_tags(nats_url: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tagstack.adapters import nats_queries
 from tagstack.application import handler
 from tagstack.apps.commands import CommandsPart
+from tagstack.domain.events import Event
 from tagstack.domain.image_stream import ImageStream
 from tests.examples_nats import WAIT_S, ask, check_chain, client_of, log_of, mapping, run, worker
 
@@ -60,18 +61,18 @@ def test_a_bug_after_the_append_leaves_no_half_known_state(nats_url: str, monkey
 
     Seen to fail when the state was kept as it was: the next event named the wrong previous image.
     """
-    fold = handler._evolve
+    fold = handler.evolve
 
-    def stumble(state: ImageStream, events: Any, position: int) -> None:
+    def stumble(state: ImageStream, event: Event, position: int) -> None:
         state.position = position
         raise KeyError("half-way")
 
     async def scenario() -> None:
         async with worker(nats_url), client_of(nats_url) as client:
             await ask(client, "prod.api", mapping("api", 1))
-            monkeypatch.setattr(handler, "_evolve", stumble)
+            monkeypatch.setattr(handler, "evolve", stumble)
             assert (await ask(client, "prod.api", mapping("api", 2)))["code"] == 500
-            monkeypatch.setattr(handler, "_evolve", fold)
+            monkeypatch.setattr(handler, "evolve", fold)
             await ask(client, "prod.api", mapping("api", 3))
             check_chain(await log_of(client))
 

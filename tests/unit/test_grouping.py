@@ -16,7 +16,9 @@ from tagstack.application.ports import Request
 from tagstack.application.replies import Outcome
 from tagstack.domain.errors import Conflict, StaleState, Unavailable, UnknownOutcome
 from tagstack.domain.events import TagEvent
+from tagstack.domain.image_stream import evolve, load
 from tagstack.domain.names import ImageStreamName
+from tests.contract.test_log import created, tagged
 from tests.examples import alias, digest, mapping, on, tag_of
 from tests.memory_log import MemoryLog
 
@@ -33,12 +35,12 @@ class SlowLog(MemoryLog):
         self._failures = {number: (error, stored) for number, error, stored in failures}
         self._calls = itertools.count()
 
-    async def append(self, name: Any, events: Any, expected: int) -> int:
+    async def append(self, name: Any, events: Any, expected: int, previous: Any = ()) -> int:
         """Store events after a turn of the loop."""
         await asyncio.sleep(0)
         return await super().append(name, events, expected)
 
-    async def append_chain(self, name: Any, events: Any, expected: int) -> list[int]:
+    async def append_chain(self, name: Any, events: Any, expected: int, previous: Any = ()) -> list[int]:
         """Note the group's size, and fail where that was asked for, before or after storing a part."""
         self.groups.append(len(events))
         await asyncio.sleep(0)
@@ -213,3 +215,13 @@ def test_one_at_a_time_where_that_is_set() -> None:
         assert log.groups == []
 
     asyncio.run(scenario())
+
+
+def test_a_state_knows_where_each_tag_ended() -> None:
+    """While a group's positions are not known it is where the group begins. Seen to fail when they were kept as 0."""
+    moved, other = tagged("a", 1, "c"), tagged("b", 1, "d")
+    state = load(ImageStreamName("prod", "api"), [(3, created()), (2, moved)])
+    for event in (moved, other):
+        evolve(state, event, 0)
+    assert state.previous([moved, other, created()]) == [2, 0, 3]
+    assert evolve(state, moved, 4).previous([moved]) == [4]

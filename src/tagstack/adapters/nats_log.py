@@ -19,6 +19,7 @@ from tagstack.adapters.nats_append import (
 )
 from tagstack.adapters.nats_direct import DirectGet, StoredMessage, TooManySubjects
 from tagstack.adapters.nats_group_commit import GroupCommit
+from tagstack.adapters.nats_history import BEGINNING, Past, Start, link
 from tagstack.adapters.nats_reader import LogSource
 from tagstack.adapters.nats_subjects import (
     EVENTS,
@@ -40,8 +41,9 @@ from tagstack.domain.events import OF_IMAGE_STREAM, AnyEvent, Event, ImageRecord
 from tagstack.domain.image_stream import ImageStream, load
 from tagstack.domain.names import ImageStreamName, TagName
 from tagstack.domain.reading import read_event
+from tagstack.domain.times import canonical
 
-LINKS_MAX = 8  # events read one by one, from the newest back; beyond it all are read together
+MISSED_MAX = 8  # events read one by one, from the newest back; beyond it each subject's are
 CE_SOURCE = "/tagstack"
 
 _encoder = msgspec.json.Encoder()
@@ -118,6 +120,7 @@ class NatsLog:
         self._tell = tell or _tell_nobody
         self._appender = GroupCommit(Appender(transport), singles=grouped)
         self._direct = DirectGet(nc, transport=transport)
+        self._past = Past(self._direct)
         self._source = LogSource(nc, transport=transport)
 
     async def start(self) -> NatsLog:
@@ -130,10 +133,14 @@ class NatsLog:
         """Return an image stream's state; the cost follows its tags, never the length of its history."""
         return load(name, _stored(await self._newest(image_stream_events(name))))
 
-    async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
+    async def append(
+        self, name: ImageStreamName, events: Sequence[Event], expected: int, previous: Sequence[int] = ()
+    ) -> int:
         """Store one command's events after position `expected`; several go as one atomic batch."""
         messages = [message_of(event) for event in events]
         _guard(messages[0], name, expected)
+        if previous:
+            link(messages, previous)
         stored = self._appender.append_batch(messages)
         del messages  # hundreds wait for their acks: what is sent is not kept meanwhile
         position = await stored
@@ -141,7 +148,11 @@ class NatsLog:
         return position
 
     async def append_chain(
-        self, name: ImageStreamName, events: Sequence[tuple[Event, Context]], expected: int
+        self,
+        name: ImageStreamName,
+        events: Sequence[tuple[Event, Context]],
+        expected: int,
+        previous: Sequence[int] = (),
     ) -> list[int]:
         """Store events of one command each, each only if the one before it is.
 
@@ -149,6 +160,8 @@ class NatsLog:
         """
         messages = [context.run(message_of, event) for event, context in events]
         _guard(messages[0], name, expected)
+        if previous:
+            link(messages, previous)
         positions = await self._appender.append_chain(messages)
         for (event, _), position in zip(events, positions, strict=True):
             self._tell([event], position)
@@ -174,12 +187,16 @@ class NatsLog:
 
     async def history(self, name: ImageStreamName, tag: str | None, last: int) -> list[Stored]:
         """Return the events of one tag, or of the whole image stream, up to position `last`."""
-        subject = image_stream_events(name) if tag is None else tag_events(name, tag)
-        return _stored(await self._direct.read(subject, last=last))
+        if tag is None:
+            found = await self._of_image_stream(name)
+        else:
+            newest = await self._direct.last(tag_events(name, tag))
+            found = await self._past.of_subject(newest) if newest else []
+        return _stored(message for message in found if message.position <= last)
 
     async def since(self, name: ImageStreamName, time: str) -> list[Stored]:
         """Return an image stream's events stored at or after `time`; all of them for an empty one."""
-        return _stored(await self._direct.read(image_stream_events(name), since=time))
+        return _stored(await self._of_image_stream(name, Start(time=canonical(time)) if time else BEGINNING))
 
     async def after(self, name: ImageStreamName, position: int) -> list[Stored]:
         """Return an image stream's events after `position`, in order.
@@ -194,9 +211,9 @@ class NatsLog:
             before = _before(message, name)
             if before <= position:
                 break
-            message = await self._direct.at(before) if len(missed) < LINKS_MAX else None
+            message = await self._direct.at(before) if len(missed) < MISSED_MAX else None
             if message is None or not message.subject.startswith(image_stream_prefix(name) + "."):
-                return _stored(await self._direct.read(image_stream_events(name), first=position + 1))
+                return _stored(await self._of_image_stream(name, Start(position + 1)))
         return _stored(missed)
 
     async def at(self, position: int) -> Event | None:
@@ -227,6 +244,14 @@ class NatsLog:
     async def _last(self, subject: str) -> Stored | None:
         message = await self._direct.last(subject)
         return None if message is None else (message.position, decode(message.position, message.body))
+
+    async def _of_image_stream(self, name: ImageStreamName, start: Start = BEGINNING) -> list[StoredMessage]:
+        """Return every message of an image stream from `start` on, in order."""
+        newest = await self._newest(image_stream_events(name))
+        whole = [message for message in newest if isinstance(message, StoredMessage)]
+        if len(whole) < len(newest):  # a consumer's messages come without their headers
+            whole = await self._past.at([message.position for message in newest])
+        return await self._past.of_subjects(whole, start)
 
     async def _newest(self, subjects: str) -> Sequence[StoredMessage | LogMessage]:
         """Return the last message of each subject under a filter, all of them: part of a state is no state."""

@@ -127,7 +127,8 @@ class CommandHandler:
             waiting.popleft()
         try:
             events = [(member.event, member.job.context) for member in members]
-            positions = await self._log.append_chain(name, events, expected)
+            previous = aggregate.state.previous(member.event for member in members)
+            positions = await self._log.append_chain(name, events, expected, previous)
         except BaseException as error:
             self._aggregates.pop(name, None)
             if not isinstance(error, StaleState):  # some may be stored, so each of them looks for itself
@@ -197,8 +198,7 @@ class CommandHandler:
         """Store the `tag_deleted` events that a deleted image stream still owes, before anything else."""
         stored: list[Event] = []
         while owed := owed_deletes(aggregate.state)[:TAGS_PER_COMMAND_MAX]:
-            position = await self._log.append(aggregate.state.name, owed, aggregate.state.position)
-            _evolve(aggregate.state, owed, position)
+            await self._append(aggregate.state, owed)
             stored += owed
         return stored
 
@@ -232,14 +232,19 @@ class CommandHandler:
         if not decision.events:
             await self._check_current(state)
             return outcome([], state.position)
-        position = await self._log.append(state.name, decision.events, state.position)
-        _evolve(state, decision.events, position)
+        await self._append(state, decision.events)
         if owed_deletes(state):
             decision.events += await self._finish_deletion(aggregate)
         done = outcome(decision.events, state.position)
         if request.repeatable:
             aggregate.remember(request.command_id, done)
         return done
+
+    async def _append(self, state: ImageStream, events: Sequence[Event]) -> None:
+        """Store events as one batch, and fold them into the state."""
+        last = await self._log.append(state.name, events, state.position, state.previous(events))
+        for position, event in enumerate(events, last - len(events) + 1):
+            evolve(state, event, position)
 
     def _context(self, job: Job, state: ImageStream, now: str) -> Context:
         request = job.request
@@ -279,10 +284,3 @@ async def record_once(log: Log, event: ImageRecorded) -> int | None:
         except UnknownOutcome:
             continue  # stored or not, the next attempt tells
     raise Unavailable(f"the log did not acknowledge the image {event.image} in {UNKNOWN_MAX} attempts")
-
-
-def _evolve(state: ImageStream, events: Sequence[Event], position: int) -> None:
-    """Fold events stored as one batch that ends at `position`."""
-    first = position - len(events) + 1
-    for index, event in enumerate(events):
-        evolve(state, event, first + index)

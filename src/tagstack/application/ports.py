@@ -22,8 +22,12 @@ class Log(Protocol):
         """Return the state of an image stream as the log's last word tells it."""
         ...
 
-    async def append(self, name: ImageStreamName, events: Sequence[Event], expected: int) -> int:
+    async def append(
+        self, name: ImageStreamName, events: Sequence[Event], expected: int, previous: Sequence[int] = ()
+    ) -> int:
         """Store events, all or none, after position `expected`; return the last one's position.
+
+        `previous` is what `ImageStream.previous` says of them, which spares `history` a search.
 
         Raises: StaleState where another writer was faster, UnknownOutcome where no ack says whether
         they are stored, Unavailable where they are not.
@@ -31,11 +35,15 @@ class Log(Protocol):
         ...
 
     async def append_chain(
-        self, name: ImageStreamName, events: Sequence[tuple[Event, Context]], expected: int
+        self,
+        name: ImageStreamName,
+        events: Sequence[tuple[Event, Context]],
+        expected: int,
+        previous: Sequence[int] = (),
     ) -> list[int]:
         """Store events of one command each, the first after position `expected`, each only if the one before is.
 
-        Each comes with the context of its request. Returns the positions.
+        Each comes with the context of its request; `previous` as in `append`. Returns the positions.
 
         Raises: StaleState where none is stored; UnknownOutcome, Unavailable, where some may be.
         """

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from tagstack.adapters.nats_history import link
 from tagstack.adapters.nats_log import message_of
 from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, jetstream, log_position, stream_info
 from tagstack.bench.stage import Stage
 from tagstack.domain.errors import TagstackError, Unavailable
-from tagstack.domain.events import Event, TagEvent
+from tagstack.domain.events import OF_IMAGE_STREAM, Event, TagEvent
 
 ACK_EVERY = 512  # messages
 UNACKED_MAX = 8  # times ACK_EVERY: the server drops what comes much faster than it stores
@@ -23,15 +24,17 @@ POLL_S = 0.1
 DUPLICATE_WINDOW_S = 1  # meanwhile, since the server keeps the id of every message of the window in memory
 
 
-async def fill(stage: Stage, events: Iterable[Event]) -> int:
+async def fill(stage: Stage, events: Iterable[Event], ends: dict[str, int]) -> int:
     """Store events, wait until the stream of tags has them too, and return the log's position.
+
+    `ends` is where the last event under each subject is, and is kept.
 
     Raises: Unavailable where the log does not answer, TagstackError where it did not take every event.
     """
     before, sourced = await log_position(stage.nc), await _sourced(stage)
     window = (await stream_info(stage.nc, EVENTS_STREAM))["config"]["duplicate_window"]
     await _set_window(stage, DUPLICATE_WINDOW_S * 10**9)
-    count, of_tags = await _send(stage, events)
+    count, of_tags = await _send(stage, events, before, ends)
     await _set_window(stage, window)
     position = await log_position(stage.nc)
     if position != before + count:
@@ -40,7 +43,7 @@ async def fill(stage: Stage, events: Iterable[Event]) -> int:
     return position
 
 
-async def _send(stage: Stage, events: Iterable[Event]) -> tuple[int, int]:
+async def _send(stage: Stage, events: Iterable[Event], before: int, ends: dict[str, int]) -> tuple[int, int]:
     """Send events and return how many there were, and how many of tags."""
     transport, inbox, count, of_tags = stage.transport, stage.transport.new_inbox(), 0, 0
     room = asyncio.Semaphore(UNACKED_MAX)
@@ -52,6 +55,9 @@ async def _send(stage: Stage, events: Iterable[Event]) -> tuple[int, int]:
             if last:
                 await _taken(room)
             message = message_of(event)
+            if isinstance(event, OF_IMAGE_STREAM):
+                link([message], [ends.get(message.subject, 0)])
+                ends[message.subject] = before + count
             transport.send(message.subject, message.body, inbox if last else "", message.headers)
         await transport.flush()
         for _ in range(UNACKED_MAX):
@@ -83,7 +89,11 @@ async def _sourced(stage: Stage) -> int:
 async def _until_sourced(stage: Stage, wanted: int) -> None:
     try:
         async with asyncio.timeout(TAGS_TIMEOUT_S):
-            while await _sourced(stage) < wanted:  # noqa: ASYNC110 nobody tells
+            while await _sourced(stage) < wanted or await _lag(stage):  # noqa: ASYNC110 nobody tells
                 await asyncio.sleep(POLL_S)
     except TimeoutError:
         raise Unavailable(f"stream {TAGS_STREAM} lags behind for more than {TAGS_TIMEOUT_S} s") from None
+
+
+async def _lag(stage: Stage) -> int:
+    return int((await stream_info(stage.nc, TAGS_STREAM))["sources"][0]["lag"])

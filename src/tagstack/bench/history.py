@@ -50,6 +50,7 @@ class History:
     def __init__(self) -> None:
         self.events = 0
         self.tags = 0
+        self.ends: dict[str, int] = {}  # where the last event under each subject is in the log that it is written to
         self._pushes = 0
         self._images = 0
         self._heads = array("q")  # the image that each tag points at; -1 for none

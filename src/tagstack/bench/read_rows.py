@@ -64,7 +64,7 @@ class ReadPath:
             await self._projector.start()
         self._stage.stop_worker("projector")
         missing = events - await log_position(self._stage.nc)
-        await fill(self._stage, self._history.take(missing, events // EVENTS_PER_TAG))
+        await fill(self._stage, self._history.take(missing, events // EVENTS_PER_TAG), self._history.ends)
         return []
 
     async def catch_up(self, events: int) -> list[Row]:
@@ -112,16 +112,22 @@ class ReadPath:
         return [Wanted(name, "ms", 1_000.0, "lower").alone(found)]
 
     async def lookups(self, events: int) -> list[Row]:
-        """The current tag from the log, beside DuckDB; a tag's stack."""
+        """The current tag and a tag's stack, from the log and in DuckDB."""
         looking = Lookups(self._stage, self._history.tags, self._sizes.lookups)
-        log, duckdb, stacks = list[float](), list[float](), list[float]()
+        log, duckdb, stacks, past = list[float](), list[float](), list[float](), list[float]()
         for _ in range(self._sizes.times):
             log.append((await looking.by_direct_get()).percentile(0.5))
             duckdb.append((await asyncio.to_thread(looking.in_duckdb)).percentile(0.5))
             stacks.append((await asyncio.to_thread(looking.stacks, STACKS)).percentile(0.5))
+            past.append((await looking.stacks_from_log(STACKS)).percentile(0.5))
         name = f"current tag by direct get beside DuckDB, p50, {_length(events)}"
         current = Wanted(name, "ms", 1.0, "lower").row(list(zip(log, duckdb, strict=True)))
-        return [current, Wanted(f"a tag's stack, p50, {_length(events)}", "ms", 5.0, "lower").alone(stacks)]
+        of_log = Wanted(f"a tag's stack from the log, p50, {_length(events)}", "ms", 5.0, "lower").alone(past)
+        return [
+            current,
+            of_log,
+            Wanted(f"a tag's stack in DuckDB, p50, {_length(events)}", "ms", 5.0, "lower").alone(stacks),
+        ]
 
     async def _drained(self) -> float:
         events = await log_position(self._stage.nc)

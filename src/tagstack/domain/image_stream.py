@@ -29,14 +29,13 @@ FOLLOW = "tagstack.dev/follow"
 class Tag(msgspec.Struct):
     """What is known of one tag: where it points, what it should, and who holds it.
 
-    `position` is the log position of its last event, `uid` the image stream's when that was written.
+    `uid` is the image stream's when its last event was written.
     """
 
     uid: str
     head: Head | None = None
     spec: TagSpec | None = None
     hold: Hold | None = None
-    position: int = 0
 
     @property
     def gone(self) -> bool:
@@ -49,7 +48,8 @@ class ImageStream(msgspec.Struct):
 
     `time` is the newest event's time; no later event may carry an earlier one. While a deleted image
     stream still has tags, their `tag_deleted` events are owed and come before anything else.
-    `aliases` is the source of every tag that follows another one live.
+    `aliases` is the source of every tag that follows another one live. `ends` is the position of the last
+    event of each tag that ever was, and under "" of the image stream itself.
     """
 
     name: ImageStreamName
@@ -64,6 +64,7 @@ class ImageStream(msgspec.Struct):
     tags: dict[str, Tag] = {}
     aliases: dict[str, str] = {}
     position: int = 0
+    ends: dict[str, int] = {}
     time: str = ""
     last_event: ImageStreamEvent | None = None
 
@@ -77,15 +78,21 @@ class ImageStream(msgspec.Struct):
         """Return a tag's state; an empty one where there is none."""
         return self.tags.get(name) or Tag(self.uid)
 
+    def previous(self, events: Iterable[Event]) -> list[int]:
+        """Return for each event the position of the last one of the same tag, or of the image stream; 0 for none."""
+        return [self.ends.get(_key(event), 0) for event in events]
+
 
 def evolve(state: ImageStream, event: Event, position: int) -> ImageStream:
-    """Fold one event, stored at `position`, into the state and return it."""
+    """Fold one event, stored at `position` (0 while it is not known), into the state and return it."""
     if isinstance(event, ImageStreamEvent):
         _evolve_image_stream(state, event)
     elif isinstance(event, TagEvent):
         _evolve_tag(state, event, position)
     else:
         return state
+    if position:
+        state.ends[_key(event)] = position
     state.position = max(state.position, position)
     state.time = max(state.time, event.time)
     return state
@@ -100,6 +107,10 @@ def load(name: ImageStreamName, events: Iterable[tuple[int, Event]]) -> ImageStr
     for position, event in sorted(events, key=lambda stored: (isinstance(stored[1], TagEvent), stored[0])):
         evolve(state, event, position)
     return state
+
+
+def _key(event: Event) -> str:
+    return event.tag if isinstance(event, TagEvent) else ""
 
 
 def _evolve_image_stream(state: ImageStream, event: ImageStreamEvent) -> None:
@@ -121,7 +132,7 @@ def _evolve_tag(state: ImageStream, event: TagEvent, position: int) -> None:
     head = event.head
     if head is not None and head.position == 0:
         head = msgspec.structs.replace(head, position=position)
-    tag = Tag(event.uid, head, event.spec, event.hold, position)
+    tag = Tag(event.uid, head, event.spec, event.hold)
     if tag.gone:
         state.tags.pop(event.tag, None)
     else:
