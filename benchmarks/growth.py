@@ -85,7 +85,7 @@ class Growth:
         found |= await self._following()
         found |= await self._lookups()
         found |= await asyncio.to_thread(self._queries)
-        found |= {f"memory of {name}, MB": self._stage.memory_mb(name) for name in ("server", "commands")}
+        found |= {"memory of commands, MB": self._stage.memory_mb("commands")}
         found["memory of projector, MB"] = max(built.memory_mb, self._stage.memory_mb("projector"))
         found |= await self._bytes()
         self._stage.stop_worker("commands")
@@ -109,10 +109,12 @@ class Growth:
         await sender.crowd(self._pushes.take(2 * IMAGE_STREAMS), 64)
         warm = await sender.crowd(self._pushes.take(WARM), 1)
         await self._learned()
-        moved = (Place(number * tags // COLD + tags // (2 * COLD)) for number in range(COLD))
-        found["rolling a tag back, p50, ms"] = (await sender.crowd(map(_rollback, moved), 1)).percentile(0.5)
         steady = [await sender.steady(self._pushes.take(int(PER_S * STEADY_S)), PER_S) for _ in range(TIMES)]
         found |= {f"command p{p} at 500/s, ms": median(load.percentile(p / 100) for load in steady) for p in (50, 99)}
+        found["memory of server, MB"] = self._stage.memory_mb("server")
+        moved = (Place(number * tags // COLD + tags // (2 * COLD)) for number in range(COLD))
+        found["rolling a tag back, p50, ms"] = (await sender.crowd(map(_rollback, moved), 1)).percentile(0.5)
+        found["memory of server after these, MB"] = self._stage.memory_mb("server")
         for kind, load in (("cold", cold), ("warm", warm)):
             found[f"push to a {kind} image stream, p50, ms"] = load.percentile(0.5)
         return found

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from nats.aio.client import Client
 
 from tagstack.adapters import nats_tags
@@ -50,18 +51,19 @@ def test_a_log_that_grows_meanwhile_is_no_difference(nats_url: str) -> None:
     run(scenario)
 
 
-def hidden_consumer(server: NatsServer) -> str:
-    """Return the name of the consumer by which the server copies the log; its API does not list it."""
+async def hidden_consumer(server: NatsServer) -> str:
+    """Return the name of the consumer by which the server copies the log, "" for none yet; its API does not list it."""
     [account] = told(server, "jsz?accounts=true&streams=true&consumers=true&direct-consumers=true")["account_details"]
     [log] = [stream for stream in account["stream_detail"] if stream["name"] == EVENTS_STREAM]
-    [consumer] = log["direct_consumer_detail"]
-    return str(consumer["name"])
+    return str(log["direct_consumer_detail"][0]["name"]) if "direct_consumer_detail" in log else ""
 
 
-def test_a_source_that_stalls_is_woken(tmp_path: Path, monkeypatch: Any) -> None:
-    """The server copies nothing any more, and says that all is well: it goes on, and no consumer notices.
+@pytest.mark.parametrize("begun", [True, False], ids=["on the way", "at once"])
+def test_a_source_that_stalls_is_woken(tmp_path: Path, monkeypatch: Any, begun: bool) -> None:
+    """The server copies nothing any more, or never did, and says that all is well: it goes on, and no consumer notices.
 
-    Seen to fail when `TagsKeeper.check` did not `_wake`: the last event was never copied.
+    Seen to fail when `TagsKeeper.check` did not `_wake`, and when it did not ask what the log has where nothing was
+    copied: the last event was never copied.
     """
     monkeypatch.setattr(nats_tags, "CHECK_INTERVAL_S", 0.2)
     monkeypatch.setattr(nats_tags, "STALLED_S", 1.0)
@@ -69,20 +71,20 @@ def test_a_source_that_stalls_is_woken(tmp_path: Path, monkeypatch: Any) -> None
 
     async def scenario() -> None:
         async with worker(server.url), client_of(server.url) as client:
-            first = await ask(client, "prod.api", mapping("api", 1))
-            await until(lambda: copied(client, first))
+            if begun:
+                first = await ask(client, "prod.api", mapping("api", 1, "earlier"))
+                await until(lambda: copied(client, first))
             before = await stream_info(client, TAGS_STREAM)
             seen = await client.jetstream().pull_subscribe("tagstack.tags.>", "mine", stream=TAGS_STREAM)
-            pause = f"CONSUMER.PAUSE.{EVENTS_STREAM}.{hidden_consumer(server)}"
+            pause = f"CONSUMER.PAUSE.{EVENTS_STREAM}.{await until(lambda: hidden_consumer(server))}"
             assert (await jetstream(client, pause, {"pause_until": "2100-01-01T00:00:00Z"}))["paused"]
             last = await ask(client, "prod.api", mapping("api", 2, "later"))
             await until(lambda: copied(client, last))
             after = await stream_info(client, TAGS_STREAM)
             assert (after["created"], after["config"]) == (before["created"], before["config"])
-            assert [msg.subject for msg in await seen.fetch(2)] == [
-                "tagstack.tags.prod.api.latest",
-                "tagstack.tags.prod.api.later",
-            ]
+            tags = ["earlier", "later"] if begun else ["later"]
+            found = [msg.subject for msg in await seen.fetch(len(tags))]
+            assert found == [f"tagstack.tags.prod.api.{tag}" for tag in tags]
 
     try:
         run(scenario)

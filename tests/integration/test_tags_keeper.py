@@ -59,7 +59,9 @@ def test_a_log_that_grows_as_it_is_read_is_compared_all_the_same(
 def test_what_stands_still_is_looked_at_once(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An idle log is asked for nothing but how far it is; once it has moved, it is asked again what is to be copied.
 
-    Seen to fail when `TagsKeeper.check` wakes whatever it finds, and when it never does after the first time.
+    The server is never made to look at every tag, with the log standing still meanwhile. Seen to fail when
+    `TagsKeeper.check` wakes whatever it finds, when it never does after the first time, and when it asked for the
+    last message under a wildcard.
     """
     asked: list[dict[str, Any]] = []
     ask = DirectGet._ask
@@ -78,10 +80,12 @@ def test_what_stands_still_is_looked_at_once(nats_url: str, monkeypatch: pytest.
                 await client.request(TAG.format(number), b"{}", timeout=WAIT_S)
                 await until(lambda number=number: copied(client, number + 1))  # type: ignore[misc]
                 await keeper.check()
-                assert asked[-1] == {"last_by_subj": "tagstack.events.*.*.tag.*"}
+                lasts = [request["last_by_subj"] for request in asked if "last_by_subj" in request]
+                assert lasts == [">", ">"]
                 asked.clear()
                 await keeper.check()
-                assert asked == [{"last_by_subj": "tagstack.tags.>"}]
+                assert asked == [{"last_by_subj": ">"}]
+                asked.clear()
 
     async def copied(client: Any, count: int) -> bool:
         return await stored_in(client, TAGS_STREAM) == count

@@ -43,7 +43,7 @@ from tagstack.domain.names import ImageStreamName, TagName
 from tagstack.domain.reading import read_event
 from tagstack.domain.times import canonical
 
-MISSED_MAX = 8  # events read one by one, from the newest back; beyond it each subject's are
+GUARDS_MAX = 8  # events read one by one, from the newest back; beyond it each subject's are
 CE_SOURCE = "/tagstack"
 
 _encoder = msgspec.json.Encoder()
@@ -211,7 +211,7 @@ class NatsLog:
             before = _before(message, name)
             if before <= position:
                 break
-            message = await self._direct.at(before) if len(missed) < MISSED_MAX else None
+            message = await self._direct.at(before) if len(missed) < GUARDS_MAX else None
             if message is None or not message.subject.startswith(image_stream_prefix(name) + "."):
                 return _stored(await self._of_image_stream(name, Start(position + 1)))
         return _stored(missed)

@@ -36,6 +36,7 @@ CONFIRM_WAIT_S = 0.5  # before a difference is looked for again, and up to three
 REPLICAS_CONFIRM_WAIT_S = 10.0  # the same with replicas: after a cut one that lags behind may answer for some seconds
 WINDOW_POSITIONS = 10_000  # how much of the log's end is compared after a reconnection: all that may have been lost
 RUNNING_WINDOW_POSITIONS = 200  # and while nothing happened
+EVERYTHING = ">"  # the last message of all is at hand; for any other wildcard the server looks at every subject
 _SOURCE = "Nats-Stream-Source"
 _STREAM_NOT_FOUND = 10059
 
@@ -56,6 +57,7 @@ class TagsKeeper:
         self._state = (0, "")  # how far log and TAGSTACK_TAGS were when last looked at
         self._checked = (0, "")  # the same, of when they last agreed
         self._copied = (0, "")  # and of when everything was copied
+        self._newest = 0  # position of the log's last event of a tag when it was last compared
         self._behind = (0, 0.0)  # position up to which was copied when it was found behind, and since when it is
         self.renewed = 0
         self.woken = 0
@@ -107,13 +109,14 @@ class TagsKeeper:
             return "it is gone"
         if "error" in tags:
             raise Unavailable(f"stream {TAGS_STREAM}: {tags['error']['description']}")
-        newest = await self._tags.last(f"{TAGS}.>")
+        newest = await self._tags.last(EVERYTHING)
         log = await stream_info(self._nc, EVENTS_STREAM)
         if _moment(tags["created"]) < _moment(log["created"]):
             return "it is older than the log"
         last = int(log["state"]["last_seq"])
         self._state = state = (last, str(newest.position) if newest else "")
         if newest is None:
+            self._newest = await self._newest_of_all()
             return ""
         if _source(newest) > last:
             return f"it comes from position {_source(newest)}, the log ends at {last}"
@@ -129,8 +132,14 @@ class TagsKeeper:
         first = max(log_last - window, 0) + 1
         # no further than both were when this began: under load more may come than is read meanwhile
         stored = await self._log.read(EVERY_TAG, first=first, last=log_last)
+        self._newest = stored[-1].position if stored else await self._newest_of_all()
         kept = await self._tags.read(f"{TAGS}.>", first=max(tags_last - window, 0) + 1, last=tags_last)
         return _foreign(stored, kept, first) or await self._lacking(stored, kept)
+
+    async def _newest_of_all(self) -> int:
+        """Return where the log's last event of a tag is; it stands still as long as that is looked for."""
+        newest = await self._log.last(EVERY_TAG)
+        return newest.position if newest else 0
 
     async def _lacking(self, stored: list[StoredMessage], kept: list[StoredMessage]) -> str:
         """Return what TAGSTACK_TAGS lacks of what it has copied, as its last word on each tag says."""
@@ -148,10 +157,9 @@ class TagsKeeper:
 
     async def _wake(self) -> None:
         """Let the server copy again, if it has not for long although there is something to copy."""
-        copied = await self._tags.last(f"{TAGS}.>")
-        stored = await self._log.last(EVERY_TAG)
+        copied = await self._tags.last(EVERYTHING)
         reached = _source(copied) if copied else 0
-        if stored is None or stored.position <= reached:
+        if self._newest <= reached:
             self._behind = (0, 0.0)
             self._copied = self._state
             return
@@ -159,7 +167,7 @@ class TagsKeeper:
         if self._behind[1] == 0 or self._behind[0] != reached:
             self._behind = (reached, now)
         elif now - self._behind[1] >= STALLED_S:
-            _log.warning("%s has stalled at position %s of %s; waking it", TAGS_STREAM, reached, stored.position)
+            _log.warning("%s has stalled at position %s of %s; waking it", TAGS_STREAM, reached, self._newest)
             config = (await stream_info(self._nc, TAGS_STREAM))["config"]
             # if it dies here, the next check or start declares the source again; two workers at once do no harm
             await jetstream(self._nc, f"STREAM.UPDATE.{TAGS_STREAM}", config | {"sources": []})
