@@ -61,7 +61,7 @@ def test_what_stands_still_is_looked_at_once(nats_url: str, monkeypatch: pytest.
 
     The server is never made to look at every tag, with the log standing still meanwhile. Seen to fail when
     `TagsKeeper.check` wakes whatever it finds, when it never does after the first time, and when it asked for the
-    last message under a wildcard.
+    last message, or for a batch of messages, of many tags.
     """
     asked: list[dict[str, Any]] = []
     ask = DirectGet._ask
@@ -80,8 +80,9 @@ def test_what_stands_still_is_looked_at_once(nats_url: str, monkeypatch: pytest.
                 await client.request(TAG.format(number), b"{}", timeout=WAIT_S)
                 await until(lambda number=number: copied(client, number + 1))  # type: ignore[misc]
                 await keeper.check()
-                lasts = [request["last_by_subj"] for request in asked if "last_by_subj" in request]
-                assert lasts == [">", ">"]
+                assert [request["last_by_subj"] for request in asked if "last_by_subj" in request] == [">", ">"]
+                batches = [request["next_by_subj"] for request in asked if "batch" in request]
+                assert batches == ["tagstack.events.*.*.tag.*"]
                 asked.clear()
                 await keeper.check()
                 assert asked == [{"last_by_subj": ">"}]

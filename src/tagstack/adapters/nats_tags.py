@@ -23,6 +23,7 @@ from nats.aio.client import Client
 
 from tagstack.adapters.cancelling import cancelled
 from tagstack.adapters.nats_direct import DirectGet, StoredMessage
+from tagstack.adapters.nats_history import Past
 from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, declare, jetstream, stream_info
 from tagstack.adapters.nats_subjects import EVERY_TAG, TAGS
 from tagstack.adapters.nats_transport import Transport
@@ -36,7 +37,7 @@ CONFIRM_WAIT_S = 0.5  # before a difference is looked for again, and up to three
 REPLICAS_CONFIRM_WAIT_S = 10.0  # the same with replicas: after a cut one that lags behind may answer for some seconds
 WINDOW_POSITIONS = 10_000  # how much of the log's end is compared after a reconnection: all that may have been lost
 RUNNING_WINDOW_POSITIONS = 200  # and while nothing happened
-EVERYTHING = ">"  # the last message of all is at hand; for any other wildcard the server looks at every subject
+EVERYTHING = ">"  # what is asked for under any other wildcard, the server looks for among all subjects
 _SOURCE = "Nats-Stream-Source"
 _STREAM_NOT_FOUND = 10059
 
@@ -133,8 +134,14 @@ class TagsKeeper:
         # no further than both were when this began: under load more may come than is read meanwhile
         stored = await self._log.read(EVERY_TAG, first=first, last=log_last)
         self._newest = stored[-1].position if stored else await self._newest_of_all()
-        kept = await self._tags.read(f"{TAGS}.>", first=max(tags_last - window, 0) + 1, last=tags_last)
+        kept = await self._kept(max(tags_last - window, 0) + 1, tags_last)
         return _foreign(stored, kept, first) or await self._lacking(stored, kept)
+
+    async def _kept(self, first: int, last: int) -> list[StoredMessage]:
+        """Return what TAGSTACK_TAGS has at some positions: a few one by one, as for a batch the server first counts."""
+        if last - first < RUNNING_WINDOW_POSITIONS:
+            return await Past(self._tags).at(range(first, last + 1))
+        return await self._tags.read(EVERYTHING, first=first, last=last)
 
     async def _newest_of_all(self) -> int:
         """Return where the log's last event of a tag is; it stands still as long as that is looked for."""
