@@ -38,6 +38,7 @@ TIMES = 5
 PER_S, STEADY_S = 500.0, 2.0
 FOLLOW_PER_S, FOLLOW_S = 1_000.0, 5.0
 COLD, WARM = 200, 500
+SPREAD = 20  # tags whose past is read: the server keeps each block of 8 MB that it has read for some ten seconds
 LEARNED_TIMEOUT_S = 600.0
 QUERIES = {
     "as of, one namespace, ms": "FROM tags_as_of(getvariable('half')) WHERE namespace = 'project-3'",
@@ -112,7 +113,7 @@ class Growth:
         steady = [await sender.steady(self._pushes.take(int(PER_S * STEADY_S)), PER_S) for _ in range(TIMES)]
         found |= {f"command p{p} at 500/s, ms": median(load.percentile(p / 100) for load in steady) for p in (50, 99)}
         found["memory of server, MB"] = self._stage.memory_mb("server")
-        moved = (Place(number * tags // COLD + tags // (2 * COLD)) for number in range(COLD))
+        moved = (Place(number * tags // SPREAD + tags // (2 * SPREAD)) for number in range(SPREAD))
         found["rolling a tag back, p50, ms"] = (await sender.crowd(map(_rollback, moved), 1)).percentile(0.5)
         found["memory of server after these, MB"] = self._stage.memory_mb("server")
         for kind, load in (("cold", cold), ("warm", warm)):
@@ -160,15 +161,15 @@ class Growth:
     async def _lookups(self) -> Figures:
         looking = Lookups(self._stage, self._history.tags, COLD)
         log = [(await looking.by_direct_get()).percentile(0.5) for _ in range(TIMES)]
-        stacks = [(await looking.stacks_from_log(COLD)).percentile(0.5) for _ in range(TIMES)]
-        whole = [(await looking.image_streams_from_log(COLD // 4)).percentile(0.5) for _ in range(TIMES)]
+        stacks = [(await looking.stacks_from_log(SPREAD)).percentile(0.5) for _ in range(TIMES)]
+        whole = [(await looking.image_streams_from_log(TIMES)).percentile(0.5) for _ in range(TIMES)]
         return {
             "a tag's stack from the log, the first time, p50, ms": stacks[0],
             "and again, p50, ms": median(stacks[1:]),
             "all stacks of an image stream of 10 tags from the log, p50, ms": median(whole),
             "current tag by direct get, p50, ms": median(log),
             "current tag in DuckDB, p50, ms": (await asyncio.to_thread(looking.in_duckdb)).percentile(0.5),
-            "a tag's stack in DuckDB, p50, ms": (await asyncio.to_thread(looking.stacks, COLD // 10)).percentile(0.5),
+            "a tag's stack in DuckDB, p50, ms": (await asyncio.to_thread(looking.stacks, SPREAD)).percentile(0.5),
         }
 
     def _queries(self) -> Figures:
