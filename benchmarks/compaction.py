@@ -102,7 +102,7 @@ def ended(name: str) -> Callable[[State, float], bool]:
 async def measure(place: Stage, events: int) -> None:
     """Print a row for each state of the read models."""
     history = History()
-    await fill(place, history.take(events, events // EVENTS_PER_TAG), history.ends)
+    await fill(place, history, events, events // EVENTS_PER_TAG)
     await place.start_worker("projector")
     projector = BenchProjector(place)
     await projector.caught_up()

@@ -158,7 +158,7 @@ async def lookups(server: PostgreSQL, events: int) -> None:
     history = History()
     async with stage() as place:
         await place.start_worker("projector")
-        await fill(place, history.take(events // 2, events // EVENTS_PER_TAG), history.ends)
+        await fill(place, history, events // 2, events // EVENTS_PER_TAG)
         looking = Lookups(place, history.tags, LOOKUPS)
         direct = (await looking.by_direct_get()).percentile(0.5)
     statement = CURRENT.format(mark="%s")

@@ -101,7 +101,7 @@ COMPANY: dict[str, Company] = {
 async def catch_up(place: Stage, history: History, events: int, company: Company) -> float:
     """Return how many events per second reach readers while a live file catches up with the log."""
     projector = BenchProjector(place)
-    await fill(place, history.take(events, history.tags), history.ends)
+    await fill(place, history, events, history.tags)
     last = await log_position(place.nc)
     async with company(place):
         await place.start_worker("projector", "healthz")
@@ -117,7 +117,7 @@ async def main(events: int, rounds: int) -> None:
     rates: dict[str, list[float]] = {name: [] for name in COMPANY}
     history = History()
     async with stage() as place:
-        await fill(place, history.take(events, events // EVENTS_PER_TAG), history.ends)
+        await fill(place, history, events, events // EVENTS_PER_TAG)
         await BenchProjector(place).start()
         await place.start_worker("sql")
         place.stop_worker("projector")

@@ -54,11 +54,7 @@ class MemoryLog:
         self, name: ImageStreamName, events: Sequence[Event], expected: int, previous: Sequence[int] = ()
     ) -> int:
         """Store events, all or none, if the image stream's last position is `expected`."""
-        self.appends += 1
-        if self._before_append is not None:
-            self._before_append(self)
-        self._expect(self._of(name), expected)
-        self._compare(events, previous)
+        self._admit(name, events, expected, previous)
         return self._store(events)
 
     async def append_chain(
@@ -69,10 +65,8 @@ class MemoryLog:
         previous: Sequence[int] = (),
     ) -> list[int]:
         """Store events of one command each, the first if the image stream's last position is `expected`."""
-        self._expect(self._of(name), expected)
-        self._compare([event for event, _ in events], previous)
-        positions = [await self.append(name, [events[0][0]], expected)]
-        return positions + [self._store([event]) for event, _ in events[1:]]
+        self._admit(name, [event for event, _ in events], expected, previous)
+        return [self._store([event]) for event, _ in events]
 
     async def record(self, event: Event, expected: int = 0) -> int:
         """Store an image's event if its subject's last position is `expected`."""
@@ -139,8 +133,12 @@ class MemoryLog:
         if last != expected:
             raise StaleState(last)
 
-    def _compare(self, events: Sequence[Event], previous: Sequence[int]) -> None:
-        """Check that `previous`, if told, is where the last event under each subject is."""
+    def _admit(self, name: ImageStreamName, events: Sequence[Event], expected: int, previous: Sequence[int]) -> None:
+        """Fail where that is asked for, or due; and where `previous`, if told, is not each subject's last position."""
+        self.appends += 1
+        if self._before_append is not None:
+            self._before_append(self)
+        self._expect(self._of(name), expected)
         lasts = [self._last(event_subject(event)) for event in events]
         assert not previous or list(previous) == [last[0] if last else 0 for last in lasts]
 

@@ -38,7 +38,7 @@ class SlowLog(MemoryLog):
     async def append(self, name: Any, events: Any, expected: int, previous: Any = ()) -> int:
         """Store events after a turn of the loop."""
         await asyncio.sleep(0)
-        return await super().append(name, events, expected)
+        return await super().append(name, events, expected, previous)
 
     async def append_chain(self, name: Any, events: Any, expected: int, previous: Any = ()) -> list[int]:
         """Note the group's size, and fail where that was asked for, before or after storing a part."""
@@ -47,9 +47,10 @@ class SlowLog(MemoryLog):
         error, stored = self._failures.get(next(self._calls), (None, False))
         if error is not None:
             if stored:
-                await super().append_chain(name, events[: len(events) // 2], expected)
+                half = len(events) // 2
+                await super().append_chain(name, events[:half], expected, previous[:half])
             raise error
-        return await super().append_chain(name, events, expected)
+        return await super().append_chain(name, events, expected, previous)
 
 
 def handler_of(log: MemoryLog, together: int = 64) -> CommandHandler:

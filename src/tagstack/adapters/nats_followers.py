@@ -61,9 +61,8 @@ class FollowerFeed:
         self._log = LogSource(nc, transport=transport)
         self._direct = DirectGet(nc, transport=transport)
         self._followers = followers
-        self._arrived: deque[tuple[int, Arrived | None]] = (
-            deque()
-        )  # what two pulls asked for, with its connection; None: stop
+        # what two pulls asked for at the most, each with its connection; None: stop
+        self._arrived: deque[tuple[int, Arrived | None]] = deque()
         self._some_arrived = asyncio.Event()
         self._inbox = transport.new_inbox()
         self._pin = ""

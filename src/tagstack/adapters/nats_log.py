@@ -99,9 +99,12 @@ def _before(message: StoredMessage, name: ImageStreamName) -> int:
     return message.position - 1
 
 
-def _guard(message: Message, name: ImageStreamName, expected: int) -> None:
-    message.headers[EXPECTED] = str(expected)
-    message.headers[EXPECTED_SUBJECT] = image_stream_events(name)
+def _prepare(messages: Sequence[Message], name: ImageStreamName, expected: int, previous: Sequence[int]) -> None:
+    """Guard the first of some messages, and link each to the one before it where that is told."""
+    messages[0].headers[EXPECTED] = str(expected)
+    messages[0].headers[EXPECTED_SUBJECT] = image_stream_events(name)
+    if previous:
+        link(messages, previous)
 
 
 Tell = Callable[[Sequence[Event], int], None]
@@ -138,9 +141,7 @@ class NatsLog:
     ) -> int:
         """Store one command's events after position `expected`; several go as one atomic batch."""
         messages = [message_of(event) for event in events]
-        _guard(messages[0], name, expected)
-        if previous:
-            link(messages, previous)
+        _prepare(messages, name, expected, previous)
         stored = self._appender.append_batch(messages)
         del messages  # hundreds wait for their acks: what is sent is not kept meanwhile
         position = await stored
@@ -159,9 +160,7 @@ class NatsLog:
         Whoever gets in between, on whatever image stream, may break the chain: the rest is refused.
         """
         messages = [context.run(message_of, event) for event, context in events]
-        _guard(messages[0], name, expected)
-        if previous:
-            link(messages, previous)
+        _prepare(messages, name, expected, previous)
         positions = await self._appender.append_chain(messages)
         for (event, _), position in zip(events, positions, strict=True):
             self._tell([event], position)

@@ -53,6 +53,7 @@ class TagsKeeper:
         self._lost = lost  # called when the log turned out to be another one
         self._log = DirectGet(nc, transport=transport)
         self._tags = DirectGet(nc, TAGS_STREAM, transport)
+        self._each = Past(self._tags)
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._state = (0, "")  # how far log and TAGSTACK_TAGS were when last looked at
@@ -140,7 +141,7 @@ class TagsKeeper:
     async def _kept(self, first: int, last: int) -> list[StoredMessage]:
         """Return what TAGSTACK_TAGS has at some positions: a few one by one, as for a batch the server first counts."""
         if last - first < RUNNING_WINDOW_POSITIONS:
-            return await Past(self._tags).at(range(first, last + 1))
+            return await self._each.at(range(first, last + 1))
         return await self._tags.read(EVERYTHING, first=first, last=last)
 
     async def _newest_of_all(self) -> int:

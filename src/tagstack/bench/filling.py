@@ -7,14 +7,14 @@ its own until it is stored.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 
 from tagstack.adapters.nats_history import link
 from tagstack.adapters.nats_log import message_of
 from tagstack.adapters.nats_streams import EVENTS_STREAM, TAGS_STREAM, jetstream, log_position, stream_info
+from tagstack.bench.history import History
 from tagstack.bench.stage import Stage
 from tagstack.domain.errors import TagstackError, Unavailable
-from tagstack.domain.events import OF_IMAGE_STREAM, Event, TagEvent
+from tagstack.domain.events import OF_IMAGE_STREAM, TagEvent
 
 ACK_EVERY = 512  # messages
 UNACKED_MAX = 8  # times ACK_EVERY: the server drops what comes much faster than it stores
@@ -24,17 +24,15 @@ POLL_S = 0.1
 DUPLICATE_WINDOW_S = 1  # meanwhile, since the server keeps the id of every message of the window in memory
 
 
-async def fill(stage: Stage, events: Iterable[Event], ends: dict[str, int]) -> int:
-    """Store events, wait until the stream of tags has them too, and return the log's position.
-
-    `ends` is where the last event under each subject is, and is kept.
+async def fill(stage: Stage, history: History, events: int, tags: int) -> int:
+    """Store what `History.take` gives, wait until the stream of tags has it too, and return the log's position.
 
     Raises: Unavailable where the log does not answer, TagstackError where it did not take every event.
     """
     before, sourced = await log_position(stage.nc), await _sourced(stage)
     window = (await stream_info(stage.nc, EVENTS_STREAM))["config"]["duplicate_window"]
     await _set_window(stage, DUPLICATE_WINDOW_S * 10**9)
-    count, of_tags = await _send(stage, events, before, ends)
+    count, of_tags = await _send(stage, history, events, tags, before)
     await _set_window(stage, window)
     position = await log_position(stage.nc)
     if position != before + count:
@@ -43,21 +41,21 @@ async def fill(stage: Stage, events: Iterable[Event], ends: dict[str, int]) -> i
     return position
 
 
-async def _send(stage: Stage, events: Iterable[Event], before: int, ends: dict[str, int]) -> tuple[int, int]:
-    """Send events and return how many there were, and how many of tags."""
+async def _send(stage: Stage, history: History, events: int, tags: int, before: int) -> tuple[int, int]:
+    """Send events behind position `before` and return how many there were, and how many of tags."""
     transport, inbox, count, of_tags = stage.transport, stage.transport.new_inbox(), 0, 0
     room = asyncio.Semaphore(UNACKED_MAX)
     unsubscribe = await transport.subscribe(inbox, lambda _: room.release())
     try:
-        for count, event in enumerate(events, 1):
+        for count, event in enumerate(history.take(events, tags), 1):
             of_tags += isinstance(event, TagEvent)
             last = count % ACK_EVERY == 0
             if last:
                 await _taken(room)
             message = message_of(event)
             if isinstance(event, OF_IMAGE_STREAM):
-                link([message], [ends.get(message.subject, 0)])
-                ends[message.subject] = before + count
+                link([message], [history.ends.get(message.subject, 0)])
+                history.ends[message.subject] = before + count
             transport.send(message.subject, message.body, inbox if last else "", message.headers)
         await transport.flush()
         for _ in range(UNACKED_MAX):

@@ -64,7 +64,7 @@ class ReadPath:
             await self._projector.start()
         self._stage.stop_worker("projector")
         missing = events - await log_position(self._stage.nc)
-        await fill(self._stage, self._history.take(missing, events // EVENTS_PER_TAG), self._history.ends)
+        await fill(self._stage, self._history, missing, events // EVENTS_PER_TAG)
         return []
 
     async def catch_up(self, events: int) -> list[Row]:
