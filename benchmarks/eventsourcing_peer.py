@@ -1,4 +1,7 @@
-"""The `eventsourcing` library on SQLite or PostgreSQL: load the aggregate, move its tag, save; projections too."""
+"""The `eventsourcing` library on SQLite or PostgreSQL: load the aggregate, move its tag, save; projections too.
+
+Loading reads all of an aggregate's events, or those since its last snapshot where it takes snapshots.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ import sqlite3
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate, event
 
-IMAGE_STREAMS = 1_000
+SNAPSHOT_EVERY = 100  # events of an aggregate, where snapshots are taken
 TABLES = (
     "CREATE TABLE current_tags (image_stream TEXT, tag TEXT, image TEXT, PRIMARY KEY (image_stream, tag))",
     "CREATE TABLE history (image_stream TEXT, tag TEXT, image TEXT, position INTEGER)",
@@ -35,11 +38,19 @@ class ImageStream(Aggregate):
         self.tags[tag] = image
 
 
+class Snapshotting(Application[Any]):
+    """The library's application with its own way to keep loading short."""
+
+    snapshotting_intervals: ClassVar = {ImageStream: SNAPSHOT_EVERY}
+
+
 class EventSourcing:
     """Pushes through the library, and the two projections in a database of the same kind."""
 
-    def __init__(self, environment: dict[str, str], views: sqlite3.Connection | psycopg.Connection) -> None:
-        self._app: Application[Any] = Application(env=environment)
+    def __init__(
+        self, environment: dict[str, str], views: sqlite3.Connection | psycopg.Connection, *, snapshots: bool
+    ) -> None:
+        self._app: Application[Any] = (Snapshotting if snapshots else Application)(env=environment)
         self._views = views
         mark = "?" if isinstance(views, sqlite3.Connection) else "%s"
         self._moved = [statement.replace("?", mark) for statement in MOVED]
@@ -48,12 +59,18 @@ class EventSourcing:
         self._ids: list[uuid.UUID] = []
         self._count = 0
 
+    def begin(self, image_streams: int, pushes: int) -> None:
+        """Make new image streams, each with so many pushes behind it; they are the ones that are pushed to next."""
+        made = [ImageStream() for _ in range(image_streams)]
+        self._ids = [each.id for each in made]
+        for each in made:
+            for number in range(pushes):
+                each.move("latest", f"sha256:{number:064x}")
+        for each in made:
+            self._app.save(each)
+
     def appends_per_s(self, count: int) -> float:
         """Return pushes per second, projections included."""
-        while len(self._ids) < IMAGE_STREAMS:
-            made = ImageStream()
-            self._app.save(made)
-            self._ids.append(made.id)
         began = time.perf_counter()
         for _ in range(count):
             self._push()
@@ -66,7 +83,7 @@ class EventSourcing:
 
     def _push(self) -> None:
         self._count += 1
-        identity, image = self._ids[self._count % IMAGE_STREAMS], f"sha256:{self._count:064x}"
+        identity, image = self._ids[self._count % len(self._ids)], f"sha256:{self._count:064x}"
         image_stream: ImageStream = self._app.repository.get(identity)
         image_stream.move("latest", image)
         self._app.save(image_stream)
@@ -76,10 +93,11 @@ class EventSourcing:
         self._views.commit()
 
 
-def on_sqlite(folder: Path) -> EventSourcing:
-    """Return the library on SQLite files in a folder."""
+def on_sqlite(folder: Path, *, snapshots: bool = False) -> EventSourcing:
+    """Return the library on SQLite files in a folder of its own."""
     environment = {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(folder / "events.sqlite")}
-    return EventSourcing(environment, sqlite3.connect(folder / "views.sqlite", check_same_thread=False))
+    views = sqlite3.connect(folder / "views.sqlite", check_same_thread=False)
+    return EventSourcing(environment, views, snapshots=snapshots)
 
 
 def on_postgresql(folder: Path) -> EventSourcing:
@@ -87,4 +105,5 @@ def on_postgresql(folder: Path) -> EventSourcing:
     told = {"DBNAME": "postgres", "HOST": str(folder), "USER": "bench", "PASSWORD": "none"}
     environment = {"PERSISTENCE_MODULE": "eventsourcing.postgres"}
     environment |= {f"POSTGRES_{name}": value for name, value in told.items()}
-    return EventSourcing(environment, psycopg.connect(host=str(folder), user="bench", dbname="postgres"))
+    views = psycopg.connect(host=str(folder), user="bench", dbname="postgres")
+    return EventSourcing(environment, views, snapshots=False)

@@ -16,7 +16,7 @@ from statistics import median
 
 import duckdb
 import uvloop
-from eventsourcing_peer import on_postgresql, on_sqlite
+from eventsourcing_peer import EventSourcing, on_postgresql, on_sqlite
 from postgresql_peer import Fold, PostgreSQL, installed
 from triggers import as_statements
 
@@ -34,7 +34,9 @@ from tagstack.bench.stage import stage
 
 EVENTS = 1_000_000
 ROUNDS = 3
-COMMANDS, PEER_COMMANDS, IN_FLIGHT = 20_000, 1_000, 512
+COMMANDS, PEER_COMMANDS, IN_FLIGHT = 20_000, 300, 512
+HISTORIES = (1, 10, 100, 1_000)  # events of an aggregate before it is pushed to
+EVENTS_BEFORE = 100_000  # at most, of all aggregates together
 SMALL, LARGE = 1_000, 20_000  # events per batch
 SMALL_SHARE = 0.1  # of the events, folded in small batches
 MEMORY_MB = 600  # as the projector has it
@@ -73,28 +75,47 @@ def row(name: str, ours: float, theirs: float, unit: str) -> None:
 
 
 async def appends(server: PostgreSQL | None) -> None:
-    """Compare pushes per second: a command decided and stored, with an aggregate loaded, changed and saved."""
+    """Compare pushes per second: a command decided and stored, with an aggregate loaded, changed and saved.
+
+    Loading costs by what an aggregate has behind it, so both begin with histories of several lengths; ours grow faster.
+    """
     with tempfile.TemporaryDirectory(prefix="tagstack-peers-") as folder:
         async with stage() as place:
             await place.start_worker("commands")
             await place.start_worker("projector")  # their projections are kept in the same run too
-            sender, pushes = await Sender(place.transport).start(), Pushes([f"app{n}" for n in range(IMAGE_STREAMS)])
+            sender, peers = await Sender(place.transport).start(), _peers(Path(folder), server)
             await sender.crowd(iter([small("known", number) for number in range(IMAGES)]), 1)
-            await sender.crowd(pushes.take(2 * IMAGE_STREAMS), IN_FLIGHT)
-            peers = {"SQLite": on_sqlite(Path(folder))} | (
-                {"PostgreSQL": on_postgresql(server.folder)} if server else {}
-            )
-            many, one, theirs = list[float](), list[float](), {name: list[float]() for name in peers}
-            for _ in range(ROUNDS):
-                many.append((await sender.crowd(pushes.take(COMMANDS), IN_FLIGHT)).rate)
-                one.append((await sender.crowd(pushes.take(PEER_COMMANDS), 1)).rate)
-                for name, peer in peers.items():
-                    theirs[name].append(await asyncio.to_thread(peer.appends_per_s, PEER_COMMANDS))
+            for history in HISTORIES:
+                await _appends(sender, peers, history)
             for peer in peers.values():
                 peer.close()
+
+
+def _peers(folder: Path, server: PostgreSQL | None) -> dict[str, EventSourcing]:
+    plain, snapshots = folder / "plain", folder / "snapshots"
+    for each in (plain, snapshots):
+        each.mkdir()
+    peers = {"SQLite": on_sqlite(plain), "SQLite, snapshots": on_sqlite(snapshots, snapshots=True)}
+    return peers | ({"PostgreSQL": on_postgresql(server.folder)} if server else {})
+
+
+async def _appends(sender: Sender, peers: dict[str, EventSourcing], history: int) -> None:
+    """Compare pushes to image streams that have so many pushes behind them."""
+    image_streams = min(IMAGE_STREAMS, EVENTS_BEFORE // history)
+    pushes = Pushes([f"app{history}-{number}" for number in range(image_streams)])
+    await sender.crowd(pushes.take(history * image_streams), IN_FLIGHT)
+    for peer in peers.values():
+        await asyncio.to_thread(peer.begin, image_streams, history)
+    many, one, theirs = list[float](), list[float](), {name: list[float]() for name in peers}
+    for _ in range(ROUNDS):
+        many.append((await sender.crowd(pushes.take(COMMANDS), IN_FLIGHT)).rate)
+        one.append((await sender.crowd(pushes.take(PEER_COMMANDS), 1)).rate)
+        for name, peer in peers.items():
+            theirs[name].append(await asyncio.to_thread(peer.appends_per_s, PEER_COMMANDS))
     for name, rates in theirs.items():
-        row(f"push, 512 in flight / eventsourcing on {name}, load first", median(many), median(rates), "1/s")
-        row(f"push, one at a time / eventsourcing on {name}, load first", median(one), median(rates), "1/s")
+        told = f"eventsourcing on {name}, load first, {history:,} events each"
+        row(f"push, 512 in flight / {told}", median(many), median(rates), "1/s")
+        row(f"push, one at a time / {told}", median(one), median(rates), "1/s")
 
 
 def folds(server: PostgreSQL, path: Path, events: int) -> ReadModelFile:
