@@ -47,10 +47,8 @@ class Snapshotting(Application[Any]):
 class EventSourcing:
     """Pushes through the library, and the two projections in a database of the same kind."""
 
-    def __init__(
-        self, environment: dict[str, str], views: sqlite3.Connection | psycopg.Connection, *, snapshots: bool
-    ) -> None:
-        self._app: Application[Any] = (Snapshotting if snapshots else Application)(env=environment)
+    def __init__(self, app: Application[Any], views: sqlite3.Connection | psycopg.Connection) -> None:
+        self._app = app
         self._views = views
         mark = "?" if isinstance(views, sqlite3.Connection) else "%s"
         self._moved = [statement.replace("?", mark) for statement in MOVED]
@@ -61,13 +59,13 @@ class EventSourcing:
 
     def begin(self, image_streams: int, pushes: int) -> None:
         """Make new image streams, each with so many pushes behind it; they are the ones that are pushed to next."""
-        made = [ImageStream() for _ in range(image_streams)]
-        self._ids = [each.id for each in made]
-        for each in made:
+        self._ids.clear()
+        for _ in range(image_streams):
+            made = ImageStream()
             for number in range(pushes):
-                each.move("latest", f"sha256:{number:064x}")
-        for each in made:
-            self._app.save(each)
+                made.move("latest", f"sha256:{number:064x}")
+            self._app.save(made)
+            self._ids.append(made.id)
 
     def appends_per_s(self, count: int) -> float:
         """Return pushes per second, projections included."""
@@ -93,11 +91,12 @@ class EventSourcing:
         self._views.commit()
 
 
-def on_sqlite(folder: Path, *, snapshots: bool = False) -> EventSourcing:
-    """Return the library on SQLite files in a folder of its own."""
+def on_sqlite(folder: Path, application: type[Application[Any]] = Application) -> EventSourcing:
+    """Return the library on SQLite files in a new folder."""
+    folder.mkdir()
     environment = {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(folder / "events.sqlite")}
     views = sqlite3.connect(folder / "views.sqlite", check_same_thread=False)
-    return EventSourcing(environment, views, snapshots=snapshots)
+    return EventSourcing(application(env=environment), views)
 
 
 def on_postgresql(folder: Path) -> EventSourcing:
@@ -106,4 +105,4 @@ def on_postgresql(folder: Path) -> EventSourcing:
     environment = {"PERSISTENCE_MODULE": "eventsourcing.postgres"}
     environment |= {f"POSTGRES_{name}": value for name, value in told.items()}
     views = psycopg.connect(host=str(folder), user="bench", dbname="postgres")
-    return EventSourcing(environment, views, snapshots=False)
+    return EventSourcing(Application(env=environment), views)

@@ -16,7 +16,7 @@ from statistics import median
 
 import duckdb
 import uvloop
-from eventsourcing_peer import EventSourcing, on_postgresql, on_sqlite
+from eventsourcing_peer import EventSourcing, Snapshotting, on_postgresql, on_sqlite
 from postgresql_peer import Fold, PostgreSQL, installed
 from triggers import as_statements
 
@@ -92,10 +92,10 @@ async def appends(server: PostgreSQL | None) -> None:
 
 
 def _peers(folder: Path, server: PostgreSQL | None) -> dict[str, EventSourcing]:
-    plain, snapshots = folder / "plain", folder / "snapshots"
-    for each in (plain, snapshots):
-        each.mkdir()
-    peers = {"SQLite": on_sqlite(plain), "SQLite, snapshots": on_sqlite(snapshots, snapshots=True)}
+    peers = {
+        "SQLite": on_sqlite(folder / "plain"),
+        "SQLite, snapshots": on_sqlite(folder / "snapshots", Snapshotting),
+    }
     return peers | ({"PostgreSQL": on_postgresql(server.folder)} if server else {})
 
 
