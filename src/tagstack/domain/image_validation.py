@@ -11,7 +11,7 @@ from tagstack.domain import images, pull_spec
 from tagstack.domain.commands import SignImage
 from tagstack.domain.errors import Fault
 from tagstack.domain.names import IMAGE_NAME_LENGTH_MAX, is_digest
-from tagstack.domain.objects import ChildManifest, Image
+from tagstack.domain.objects import ChildManifest, Image, Layer
 
 LAYERS_MAX = 1_000
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
@@ -23,8 +23,16 @@ def image_faults(image: Image, prefix: str = "", *, internal_registry: str = "")
     if image.docker_image_reference or not internal_registry:
         faults += pull_spec_faults(image.docker_image_reference, f"{prefix}dockerImageReference")
     faults += _blob_faults(image, prefix)
-    layers = image.docker_image_layers or []
-    if layers and image.docker_image_manifests:
+    if image.docker_image_layers:
+        faults += _layer_faults(image.docker_image_layers, image, prefix)
+    for index, child in enumerate(image.docker_image_manifests or []):
+        faults += child_faults(child, f"{prefix}dockerImageManifests[{index}]")
+    return faults
+
+
+def _layer_faults(layers: list[Layer], image: Image, prefix: str) -> list[Fault]:
+    faults = []
+    if image.docker_image_manifests:
         detail = "dockerImageLayers should not be set when dockerImageManifests is set"
         faults.append(Fault(f"{prefix}dockerImageLayers", "Invalid", detail, len(layers)))
     if len(layers) > LAYERS_MAX:
@@ -37,8 +45,6 @@ def image_faults(image: Image, prefix: str = "", *, internal_registry: str = "")
             faults.append(Fault(f"{field}.name", "Required"))
         if layer.size < 0:
             faults.append(Fault(f"{field}.size", "Invalid", "layer size cannot be negative", layer.size))
-    for index, child in enumerate(image.docker_image_manifests or []):
-        faults += child_faults(child, f"{prefix}dockerImageManifests[{index}]")
     return faults
 
 
@@ -119,7 +125,7 @@ def pull_spec_faults(reference: str, field: str) -> list[Fault]:
     if not reference:
         return [Fault(field, "Required")]
     try:
-        pull_spec.parse(reference)
+        pull_spec.check(reference)
     except pull_spec.PullSpecError as error:
         return [Fault(field, "Invalid", str(error), reference)]
     return []

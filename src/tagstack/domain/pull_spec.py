@@ -99,18 +99,29 @@ class PullSpec(msgspec.Struct, frozen=True):
 
 def parse(text: str) -> PullSpec:
     """Return the parts of a pull spec. Raises PullSpecError with OpenShift's message."""
-    found = _SPEC.fullmatch(text)
-    if found is None:
-        raise PullSpecError(_why_not(text))
-    name, tag, digest = found["name"], found["tag"] or "", found["digest"] or ""
-    if len(name) > NAME_LENGTH_MAX:
-        raise PullSpecError(f"repository name must not be more than {NAME_LENGTH_MAX} characters")
-    if digest:
-        _check_digest(digest)
+    name, tag, digest = _parts(text)
     registry, namespace, rest = _split(name)
     if not rest:  # a registry only: what looks like a tag is its port
         return PullSpec(registry=text)
     return PullSpec(registry, namespace, rest, tag, digest)
+
+
+def check(text: str) -> None:
+    """Raise PullSpecError, as `parse` does, where a text is no pull spec."""
+    _parts(text)
+
+
+def _parts(text: str) -> tuple[str, str, str]:
+    """Return name, tag and digest; absent ones are empty."""
+    found = _SPEC.fullmatch(text)
+    if found is None:
+        raise PullSpecError(_why_not(text))
+    name, tag, digest = found.groups("")
+    if len(name) > NAME_LENGTH_MAX:
+        raise PullSpecError(f"repository name must not be more than {NAME_LENGTH_MAX} characters")
+    if digest:
+        _check_digest(digest)
+    return name, tag, digest
 
 
 def _split(name: str) -> tuple[str, str, str]:
