@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 import uuid
 from collections.abc import Coroutine, Sequence
 from itertools import pairwise
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 
 from tagstack.adapters.nats_transport import Arrived, Transport
+from tagstack.adapters.vigil import Vigil
 from tagstack.domain.errors import StaleState, TooLarge, Unavailable, UnknownOutcome
 
 ACK_TIMEOUT_S = 5.0
@@ -71,7 +73,8 @@ class Appender:
         self._transport = transport
         self._inbox = transport.new_inbox()
         self._count = 0
-        self._waiting: dict[str, tuple[float, asyncio.Future[int]]] = {}  # in the order of their deadlines
+        self._waiting: dict[str, tuple[float, asyncio.Future[int]]] = {}  # since when, in this order
+        self._vigil = Vigil(self._waiting)
         self._watch: asyncio.TimerHandle | None = None
         self._batches = asyncio.Semaphore(BATCHES_IN_FLIGHT_MAX)
 
@@ -144,26 +147,27 @@ class Appender:
     def _expect(self, token: str) -> asyncio.Future[int]:
         loop = asyncio.get_running_loop()
         acked: asyncio.Future[int] = loop.create_future()
-        self._waiting[token] = (loop.time() + ACK_TIMEOUT_S, acked)
+        self._waiting[token] = (self._vigil.begin(), acked)
         if self._watch is None:
             self._watch = loop.call_later(ACK_TIMEOUT_S, self._give_up)
         return acked
 
     def _give_up(self) -> None:
         """End the wait for overdue acks; one timer for all of them, since one each would cost more than an ack."""
-        loop = asyncio.get_running_loop()
         self._watch = None
-        for deadline, acked in self._waiting.values():
-            if deadline > loop.time():
-                self._watch = loop.call_at(deadline, self._give_up)
+        overdue = time.monotonic() - ACK_TIMEOUT_S
+        for since, acked in self._waiting.values():
+            if since > overdue:
+                self._watch = asyncio.get_running_loop().call_later(since - overdue, self._give_up)
                 break
             if not acked.done():
                 acked.set_exception(UnknownOutcome(f"no ack within {ACK_TIMEOUT_S} s"))
 
     def _acked(self, msg: Arrived) -> None:
-        _, acked = self._waiting.get(msg.subject.rpartition(".")[2], (0.0, None))
+        since, acked = self._waiting.get(msg.subject.rpartition(".")[2], (0.0, None))
         if acked is None or acked.done():
             return
+        self._vigil.answered(since)
         if not msg.data:
             if msg.headers and msg.headers.get("Status") == "503":
                 acked.set_exception(Unavailable("the log does not answer: no stream takes its subject"))

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 
 from tagstack.adapters.nats_streams import EVENTS_STREAM
 from tagstack.adapters.nats_transport import Arrived, PlainTransport, Transport
+from tagstack.adapters.vigil import Vigil
 from tagstack.domain.errors import Unavailable
 
 READ_TIMEOUT_S = 10.0
@@ -49,6 +50,7 @@ class DirectGet:
         self._inbox = self._transport.new_inbox()
         self._count = 0
         self._reading: dict[str, tuple[list[StoredMessage], asyncio.Future[Mapping[str, str]]]] = {}
+        self._vigil = Vigil(self._reading)
 
     async def start(self) -> DirectGet:
         """Subscribe to the inbox of the answers."""
@@ -102,11 +104,13 @@ class DirectGet:
         token = f"{_BATCH if several else _SINGLE}{self._count}"
         ended: asyncio.Future[Mapping[str, str]] = asyncio.get_running_loop().create_future()
         messages: list[StoredMessage] = []
+        began = self._vigil.begin()
         self._reading[token] = (messages, ended)
         try:
             await self._transport.publish(self._subject, _encode(request), f"{self._inbox}.{token}")
             async with asyncio.timeout(READ_TIMEOUT_S):
                 end = await ended
+            self._vigil.answered(began)
         except TimeoutError:
             raise Unavailable(f"the log does not answer within {READ_TIMEOUT_S} s") from None
         finally:
