@@ -84,6 +84,21 @@ async def test_messages_come_in_order_with_their_identity(nats_url: str, fast: b
 
 @both
 @in_a_loop
+async def test_the_end_of_a_request_is_not_taken_for_silence(nats_url: str, fast: bool) -> None:
+    """Whoever waits for messages goes on waiting when the server says that a request is over."""
+    async with source(nats_url, fast) as (log, nc):
+        reader = await log.read(0)
+        waiting = asyncio.create_task(reader.take(WAIT_S))
+        over = {"Status": "408", "Description": "Request Timeout", "Nats-Pending-Messages": "0"}
+        await nc.publish(reader._inbox, b"", headers=over)
+        await nc.flush()
+        await publish(nats_url, 1, 1)
+        assert await waiting == stored(1, 1)
+        await reader.stop()
+
+
+@both
+@in_a_loop
 async def test_a_reader_ends_with_the_server(nats_server: NatsServer, fast: bool) -> None:
     """After the server was killed it hands out nothing of what comes then; another reader goes on."""
     async with source(nats_server.url, fast) as (log, _):

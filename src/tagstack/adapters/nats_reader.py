@@ -143,10 +143,9 @@ class NatsReader:
     async def take(self, wait_s: float) -> list[LogMessage]:
         """Return the next messages; none where none came in time. Raises ReaderLost."""
         if not self._buffer:
-            self._arrived.clear()
             try:
                 async with asyncio.timeout(wait_s):
-                    await self._arrived.wait()
+                    await self._until_arrived()
             except TimeoutError:
                 self._check_alive()
         if self._lost and not self._buffer:
@@ -168,6 +167,13 @@ class NatsReader:
             await self._nc.publish(f"$JS.API.CONSUMER.DELETE.{EVENTS_STREAM}.{self._consumer}")
         except (NatsError, Unavailable, TimeoutError):
             pass  # the connection is gone, and the server forgets an inactive consumer by itself
+
+    async def _until_arrived(self) -> None:
+        """Wait for messages, or the end of the reader, through the ends of requests, which have none."""
+        while not (self._buffer or self._lost):
+            self._arrived.clear()
+            await self._ask()
+            await self._arrived.wait()
 
     async def _ask(self) -> None:
         """Ask for as much as may be on its way and in the buffer together."""
