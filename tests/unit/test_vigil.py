@@ -99,8 +99,8 @@ def test_slow_answers_are_not_waited_for_awake() -> None:
 
 
 def test_a_single_processor_is_left_to_whoever_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is one processor, nothing is waited for awake."""
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    """Where one processor is all that this process may use, nothing is waited for awake."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
 
     async def scenario() -> None:
         watched = Watched()

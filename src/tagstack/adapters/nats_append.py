@@ -167,11 +167,11 @@ class Appender:
         since, acked = self._waiting.get(msg.subject.rpartition(".")[2], (0.0, None))
         if acked is None or acked.done():
             return
-        self._vigil.answered(since)
         if not msg.data:
             if msg.headers and msg.headers.get("Status") == "503":
                 acked.set_exception(Unavailable("the log does not answer: no stream takes its subject"))
             return  # else the first message of a batch was taken
+        self._vigil.answered(since)
         ack = _decoder.decode(msg.data)
         if ack.error is not None:
             acked.set_exception(_refusal(ack.error))

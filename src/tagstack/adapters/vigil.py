@@ -23,7 +23,7 @@ class Vigil:
     def __init__(self, awaited: Sized, clock: Callable[[], float] = time.monotonic) -> None:
         self._awaited = awaited
         self._clock = clock
-        self._awake_s = AWAKE_S if (os.cpu_count() or 1) > 1 else 0.0
+        self._awake_s = AWAKE_S if _processors() > 1 else 0.0
         self._last_s = 0.0  # that the last answer took
         self._until = 0.0
         self._looking = False
@@ -46,3 +46,8 @@ class Vigil:
         self._looking = 0 < len(self._awaited) <= AWAITED_MAX and self._clock() < self._until
         if self._looking:  # a callback that is due lets the loop look at its connections without waiting
             asyncio.get_running_loop().call_soon(self._look)
+
+
+def _processors() -> int:
+    """Return how many processors this process may use, where the system tells; else how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
