@@ -20,9 +20,9 @@ import duckdb
 import uvloop
 from growth_plot import Panel, draw
 
-from tagstack.adapters.nats_followers import CONSUMER
 from tagstack.adapters.nats_log import NatsLog
-from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, log_position, stream_info
+from tagstack.adapters.nats_streams import EVENTS_STREAM, log_position, stream_info
+from tagstack.bench.feed import pass_by, until_learned
 from tagstack.bench.filling import fill
 from tagstack.bench.history import EVENTS_PER_TAG, History, Place
 from tagstack.bench.load import Sender, Sent
@@ -40,7 +40,6 @@ PER_S, STEADY_S = 500.0, 2.0
 FOLLOW_PER_S, FOLLOW_S = 1_000.0, 5.0
 COLD, WARM = 200, 500
 SPREAD = 20  # tags whose past is read: the server keeps each block of 8 MB that it has read for some ten seconds
-LEARNED_TIMEOUT_S = 600.0
 QUERIES = {
     "as of, one namespace, ms": "FROM tags_as_of(getvariable('half')) WHERE namespace = 'project-3'",
     "as of, everything, ms": "SELECT count(*), max(since) FROM tags_as_of(getvariable('half'))",
@@ -77,7 +76,7 @@ class Growth:
         self._stage.stop_worker("projector")
         missing = events - await log_position(self._stage.nc)
         await fill(self._stage, self._history, missing, events // EVENTS_PER_TAG)
-        await self._pass_by()
+        await pass_by(self._stage)
         built = await self._projector.build()
         found: Figures = {"projector, events/s": built.rate, "sorting, s": await self._projector.until_sorted()}
         self._stage.stop_worker("projector")
@@ -93,12 +92,6 @@ class Growth:
         self._stage.stop_worker("commands")
         return found
 
-    async def _pass_by(self) -> None:
-        """Take the followers' feed to the end of the log, where it is when commands write it: nobody follows here."""
-        past = {"seq": await log_position(self._stage.nc) + 1}
-        answer = await jetstream(self._stage.nc, f"CONSUMER.RESET.{EVENTS_STREAM}.{CONSUMER}", past)
-        assert "error" not in answer, answer
-
     async def _commands(self) -> Figures:
         """Start a command worker that knows nothing yet, and push."""
         began = time.perf_counter()
@@ -110,7 +103,7 @@ class Growth:
         cold = await sender.crowd((_push(name) for name in every), 1)
         await sender.crowd(self._pushes.take(2 * IMAGE_STREAMS), 64)
         warm = await sender.crowd(self._pushes.take(WARM), 1)
-        await self._learned()
+        await until_learned(self._stage)
         steady = [await sender.steady(self._pushes.take(int(PER_S * STEADY_S)), PER_S) for _ in range(TIMES)]
         found |= {f"command p{p} at 500/s, ms": median(load.percentile(p / 100) for load in steady) for p in (50, 99)}
         found["memory of server, MB"] = self._stage.memory_mb("server")
@@ -120,15 +113,6 @@ class Growth:
         for kind, load in (("cold", cold), ("warm", warm)):
             found[f"push to a {kind} image stream, p50, ms"] = load.percentile(0.5)
         return found
-
-    async def _learned(self) -> None:
-        """Wait until the worker has learned who follows whom, and the feed is at the log's end."""
-        async with asyncio.timeout(LEARNED_TIMEOUT_S):
-            while True:
-                feed = await jetstream(self._stage.nc, f"CONSUMER.INFO.{EVENTS_STREAM}.{CONSUMER}")
-                if not feed["num_pending"] and not feed["num_ack_pending"]:
-                    return
-                await asyncio.sleep(1)
 
     async def _loads(self) -> Figures:
         """Load image streams with more and more tags, and one whose only tag has moved often."""

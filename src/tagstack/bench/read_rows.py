@@ -11,6 +11,7 @@ import msgspec
 
 from tagstack.adapters.nats_reader import LogSource
 from tagstack.adapters.nats_streams import log_position
+from tagstack.bench.feed import pass_by, until_learned
 from tagstack.bench.figures import Row, Wanted, side_by_side
 from tagstack.bench.filling import fill
 from tagstack.bench.history import EVENTS_PER_TAG, History
@@ -59,12 +60,21 @@ class ReadPath:
         ]
 
     async def fill(self, events: int) -> list[Row]:
-        """Store a history until the log is so long; the projector has shown readers something before."""
+        """Store a history until the log is so long; the projector has shown readers something before.
+
+        The command worker that runs meanwhile is one that has followed the log until now.
+        """
         if not self._history.events:
             await self._projector.start()
-        self._stage.stop_worker("projector")
+        for worker in ("projector", "commands"):
+            self._stage.stop_worker(worker)
         missing = events - await log_position(self._stage.nc)
         await fill(self._stage, self._history, missing, events // EVENTS_PER_TAG)
+        await pass_by(self._stage)
+        await self._stage.start_worker("commands")
+        sender = await Sender(self._stage.transport).start()
+        await sender.crowd(self._fresh.take(1), 1)
+        await until_learned(self._stage)
         return []
 
     async def catch_up(self, events: int) -> list[Row]:
