@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from nats.aio.client import Client
 
+from tagstack.adapters import nats_intake
 from tagstack.application.ports import Request
 from tagstack.application.replies import Outcome
 from tagstack.apps.commands import CommandsPart
-from tests.examples_nats import ask, client_of, mapping, run, stored_in, until, worker
+from tests.examples_nats import ask, client_of, log_of, mapping, run, stored_in, until, worker
 
 
 async def flood(client: Client, count: int) -> list[dict[str, Any]]:
@@ -107,3 +109,48 @@ def test_a_worker_that_stops_answers_what_it_has_taken(nats_url: str) -> None:
             assert {answer["status"] for answer in await asked} == {"Success"}
 
     run(scenario)
+
+
+def test_commands_one_after_the_other_are_carried_out_by_one_task(nats_url: str) -> None:
+    """A task is kept for the next command, and nothing of the one before stays with it: no trace, no reason.
+
+    Seen to fail when the trace of a command was left for the next one.
+    """
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    async def scenario() -> None:
+        async with worker(nats_url) as part, client_of(nats_url) as client:
+            given = [{"traceparent": trace, "Tagstack-Reason": "why"}, None, {"traceparent": "no trace"}, None]
+            for number, headers in enumerate(given):
+                await ask(client, "prod.api", mapping("api", number), headers)
+            assert part._intake is not None
+            assert len(part._intake._tasks) == 1
+            moves = await log_of(client, "tagstack.events.prod.api.tag.latest")
+            assert [record.headers.get("traceparent") for record in moves] == [trace, None, None, None]
+            assert [record.body["reason"] for record in moves] == ["why", "", "", ""]
+
+    run(scenario)
+
+
+def test_tasks_that_have_nothing_to_do_are_kept_within_a_bound(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After many commands at once only so many tasks are left, and none once the worker has stopped.
+
+    Seen to fail without the bound, and when a stop left the idle ones waiting.
+    """
+    monkeypatch.setattr(nats_intake, "IDLE_MAX", 5)
+
+    async def scenario() -> None:
+        async with client_of(nats_url) as client:
+            async with worker(nats_url) as part:
+                assert part._intake is not None
+                tasks = part._intake._tasks
+                assert {answer["status"] for answer in await flood(client, 200)} == {"Success"}
+                await until(lambda: _is(len(tasks) <= 5))
+                assert len(tasks) == 5
+            assert not tasks
+
+    run(scenario)
+
+
+async def _is(holds: bool) -> bool:
+    return holds

@@ -88,7 +88,7 @@ class Appender:
 
         Raises: StaleState, UnknownOutcome (no ack, or one that says `duplicate`), TooLarge, Unavailable.
         """
-        return self._acked_publish([message])
+        return self._publish(message)
 
     async def append_all(self, messages: Sequence[Message]) -> list[int]:
         """Send messages in one go, each to be stored or refused by itself, and return their positions.
@@ -115,27 +115,37 @@ class Appender:
 
     def append_batch(self, messages: Sequence[Message]) -> Coroutine[Any, Any, int]:
         """Store messages, all or none, and return the last one's position; one goes by itself. Raises as `append`."""
-        return self._acked_publish(messages) if len(messages) == 1 else self._batched(messages)
+        return self._publish(messages[0]) if len(messages) == 1 else self._batched(messages)
 
     async def _batched(self, messages: Sequence[Message]) -> int:
         for _ in range(BATCH_ATTEMPTS_MAX):
             batch = _batch(messages, uuid.uuid4().hex)
             try:
                 async with self._batches:
-                    return await self._acked_publish(batch)
+                    return await self._publish_batch(batch)
             except _TooManyBatches:
                 await asyncio.sleep(BATCH_WAIT_S)
         raise Unavailable(f"the log had no room for one more batch in {BATCH_ATTEMPTS_MAX} attempts")
 
-    async def _acked_publish(self, messages: Sequence[Message]) -> int:
+    async def _publish(self, message: Message) -> int:
         token = self._token()
         acked = self._expect(token)
         try:
-            for number, message in enumerate(messages, 1):
+            await self._transport.publish(message.subject, message.body, f"{self._inbox}.{token}", message.headers)
+            del message  # hundreds wait for their acks: what is sent is not kept meanwhile
+            return await acked
+        finally:
+            del self._waiting[token]
+
+    async def _publish_batch(self, batch: Sequence[Message]) -> int:
+        token = self._token()
+        acked = self._expect(token)
+        try:
+            for number, message in enumerate(batch, 1):
                 # the server answers to the first message of a batch only where it refuses the batch
-                reply = f"{self._inbox}.{token}" if number in (1, len(messages)) else ""
+                reply = f"{self._inbox}.{token}" if number in (1, len(batch)) else ""
                 await self._transport.publish(message.subject, message.body, reply, message.headers)
-            del messages, message  # hundreds wait for their acks: what is sent is not kept meanwhile
+            del batch, message
             return await acked
         finally:
             del self._waiting[token]

@@ -36,6 +36,7 @@ MESSAGE_ID = "Nats-Msg-Id"
 COMMAND_ID_LENGTH_MAX = 512
 REASON_BYTES_MAX = 4_096
 _CACHED_SUBJECTS_MAX = 16_384
+IDLE_MAX = 1_024  # tasks that are kept for the next commands
 REFUSALS_MAX = 100_000  # that wait to be sent; who waits behind so many has given up by then
 SENT_MIN, SENT_MAX = "2000", "9000"  # what can be a time at which someone sent a command
 
@@ -90,6 +91,8 @@ class CommandIntake:
         self._owners = Owners(transport, self._take)
         self._unsubscribe: Unsubscribe | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._idle: list[asyncio.Future[Arrived | None]] = []  # tasks that wait for their next command
+        self._stopping = False
 
     async def start(self) -> None:
         """Begin to take commands, as one of possibly several workers."""
@@ -101,6 +104,9 @@ class CommandIntake:
         await self._owners.stop()
         if self._unsubscribe is not None:
             await self._unsubscribe()  # what has arrived already is answered
+        self._stopping = True
+        for idle in self._idle:
+            idle.set_result(None)
         if tasks := self._tasks | ({self._refusing} if self._refusing else set()):
             await asyncio.wait(tasks, timeout=timeout_s)
 
@@ -120,9 +126,23 @@ class CommandIntake:
                 self._refusing = asyncio.create_task(self._refuse())
             return
         self._in_flight += 1
-        task = asyncio.get_running_loop().create_task(self._reply(msg))
+        if self._idle:
+            self._idle.pop().set_result(msg)
+            return
+        task = asyncio.get_running_loop().create_task(self._work(msg))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, msg: Arrived | None) -> None:
+        """Carry out one command after the other: a task for each would cost twice as much."""
+        loop = asyncio.get_running_loop()
+        while msg is not None:
+            await self._reply(msg)
+            if self._stopping or len(self._idle) >= IDLE_MAX:
+                return
+            idle: asyncio.Future[Arrived | None] = loop.create_future()
+            self._idle.append(idle)
+            msg = await idle
 
     async def _reply(self, msg: Arrived) -> None:
         headers = msg.headers
@@ -139,21 +159,26 @@ class CommandIntake:
             status = failure(error)
         finally:
             self._in_flight -= 1  # before the reply, which may bring the next one
-        # a deleted image stream may have more tags than the server takes as one message
-        await self._send(msg.reply, _encode(status), lambda: _encode(shortened(status, command_id)))
+        try:
+            await self._transport.publish(msg.reply, _encode(status))
+        except TooLarge:  # a deleted image stream may have more tags than the server takes as one message
+            await self._send(msg.reply, _encode(shortened(status, command_id)))
+        except Unavailable as error:
+            _lost(error)
 
     async def _refuse(self) -> None:
         while self._refusals:
             await self._send(self._refusals.popleft(), self._refusal)
 
-    async def _send(self, reply: str, answer: bytes, shorter: Callable[[], bytes] | None = None) -> None:
+    async def _send(self, reply: str, answer: bytes) -> None:
         try:
             await self._transport.publish(reply, answer)
         except (TooLarge, Unavailable) as error:
-            if shorter is not None and isinstance(error, TooLarge):
-                await self._send(reply, shorter())
-            else:
-                _log.warning("a reply was lost, the sender will ask again: %s", error)
+            _lost(error)
+
+
+def _lost(error: TagstackError) -> None:
+    _log.warning("a reply was lost, the sender will ask again: %s", error)
 
 
 @lru_cache(_CACHED_SUBJECTS_MAX)

@@ -58,6 +58,7 @@ def name_of(text: str) -> str:
     return name
 
 
+@lru_cache(_CACHED_TOKENS_MAX)
 def image_stream_prefix(name: ImageStreamName) -> str:
     """Return the prefix of every event subject of an image stream."""
     return f"{EVENTS}.{token(name.namespace)}.{token(name.name)}"

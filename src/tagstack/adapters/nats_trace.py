@@ -17,8 +17,9 @@ _current: ContextVar[str] = ContextVar("traceparent", default="")
 
 def continue_trace(headers: Mapping[str, str] | None) -> None:
     """Remember a message's `traceparent` for what this task appends; one of another form is ignored."""
-    given = (headers or {}).get(TRACEPARENT, "")
-    _current.set(given if given and _FORM.fullmatch(given) else "")
+    given = headers.get(TRACEPARENT, "") if headers else ""
+    if given or _current.get():
+        _current.set(given if _FORM.fullmatch(given) else "")
 
 
 def trace_headers() -> dict[str, str]:

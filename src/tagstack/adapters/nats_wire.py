@@ -55,6 +55,8 @@ class WireTransport:
         self._connection = 0
         self._out: list[bytes] = []  # sent together at the end of the loop's turn, or when connected again
         self._out_bytes = 0
+        self._sending = False  # whether something was sent in this turn, whose end is waited for
+        self._quiet = True  # whether few are sent now: the first one of a turn need not wait for others
         self._writable = asyncio.Event()
         self._greeted: asyncio.Future[wire.Info] | None = None
         self._pongs: deque[asyncio.Future[None]] = deque()
@@ -88,10 +90,9 @@ class WireTransport:
     async def close(self) -> None:
         """Send what is waiting to be sent, and end."""
         self._closed = True
-        if self._coming_back is not None:
-            self._coming_back.cancel()
-        if self._beating is not None:
-            self._beating.cancel()
+        for running in (self._coming_back, self._beating):
+            if running is not None:
+                running.cancel()
         if self._tcp is not None:
             self._send_out()
             self._tcp.close()
@@ -187,22 +188,26 @@ class WireTransport:
 
     def _take_info(self, info: wire.Info) -> None:
         self._info = info
-        for told in info.connect_urls:
-            address = wire.address(told)
-            if address not in self._addresses:
-                self._addresses.append(address)
+        told = map(wire.address, info.connect_urls)
+        self._addresses.extend(address for address in told if address not in self._addresses)
 
     def _put(self, data: bytes) -> None:
-        if not self._out and self._tcp is not None:
+        if not self._sending and self._tcp is not None:
+            self._sending = True
             asyncio.get_running_loop().call_soon(self._send_out)
+            if self._quiet:
+                self._tcp.write(data)
+                return
         self._out.append(data)
         self._out_bytes += len(data)
         if self._out_bytes > TOGETHER_BYTES_MAX:
             self._send_out()
 
     def _send_out(self) -> None:
+        self._sending = False
         if self._tcp is None or not self._out:
             return
+        self._quiet = len(self._out) == 1
         self._tcp.write(b"".join(self._out))
         self._out.clear()
         self._out_bytes = 0
@@ -270,10 +275,7 @@ class WireTransport:
 
     def writable(self, yes: bool) -> None:
         """Let publishers wait while the connection takes no more."""
-        if yes:
-            self._writable.set()
-        else:
-            self._writable.clear()
+        (self._writable.set if yes else self._writable.clear)()
 
     def lost(self) -> None:
         """Come back, unless the end is meant."""
@@ -289,9 +291,7 @@ class WireTransport:
             self._coming_back = asyncio.ensure_future(self._come_back())
 
     def _fail_waiting(self, why: str) -> None:
-        waiting: list[asyncio.Future[Any]] = [*self._pongs]
-        if self._greeted is not None:
-            waiting.append(self._greeted)
+        waiting: list[asyncio.Future[Any]] = [*self._pongs, *([self._greeted] if self._greeted else [])]
         self._pongs.clear()
         for future in waiting:
             if not future.done():

