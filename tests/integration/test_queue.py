@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.aio.client import Client
 
 from tagstack.adapters import nats_queue
@@ -239,6 +240,31 @@ def test_a_command_on_what_can_not_be_read_is_set_aside_at_once(nats_url: str) -
                 await until(lambda: emptied(client))
             [letter] = await dead_letters(client)
             assert f"the event at position {ack.seq} can't be read" in letter.headers["Tagstack-Dead-Reason"]
+
+    run(scenario)
+
+
+def test_a_worker_is_up_when_it_takes_from_every_partition(nats_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop finds every subscriber: one that began later would turn in circles, its connection being closed.
+
+    Seen to fail when FastStream started them beside the application.
+    """
+    taking: set[str] = set()
+
+    async def consume(self: PullStreamSubscriber, cb: Any) -> None:
+        taking.add(self.subject.broker_address)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            taking.remove(self.subject.broker_address)
+
+    monkeypatch.setattr(PullStreamSubscriber, "_consume_pull", consume)
+
+    async def scenario() -> None:
+        async with queue_worker(nats_url):
+            await asyncio.sleep(0)  # the last one's task begins
+            assert len(taking) == QUEUE_PARTITIONS
+        assert not taking
 
     run(scenario)
 

@@ -81,6 +81,8 @@ def build(name: str, settings: Settings, part: Part, registry: CollectorRegistry
         threading.Thread(target=_end_with_connection, args=(name, nc, stopping), daemon=True).start()
         await part.start(nc)
         try:
+            # FastStream does it beside the application, where a stop would miss subscribers that begin later
+            await broker.start()
             yield
         finally:  # after a start that was interrupted: the thread ends the process; else it is stopped already
             await broker.stop()
