@@ -58,6 +58,17 @@ def test_what_matters_to_followers_is_not_passed(own: OwnEvents) -> None:
     assert own.place == 13
 
 
+def test_the_events_of_images_are_passed_unseen(own: OwnEvents) -> None:
+    """None of them is kept, nor shown to who knows the followers.
+
+    Seen to fail when a None ended the run.
+    """
+    own.stored([None], 11)
+    own.stored([event(), None], 13)
+    assert own.passed(ignores)
+    assert (own.place, own.more()) == (13, False)
+
+
 def test_nothing_is_remembered_over_a_new_connection(own: OwnEvents) -> None:
     """The log may have lost its tail with its server, and have other events at the same positions."""
     own.stored([event()], 11)

@@ -107,13 +107,13 @@ def _prepare(messages: Sequence[Message], name: ImageStreamName, expected: int, 
         link(messages, previous)
 
 
-Tell = Callable[[Sequence[Event], int], None]
+Tell = Callable[[Sequence[Event | None], int], None]
 
 
 class NatsLog:
     """The port `Log`, kept on the JetStream stream TAGSTACK_EVENTS. `grouped`: the server syncs before each ack.
 
-    `tell` is called with whatever was stored in a row, and the last one's position.
+    `tell` is called with whatever was stored in a row, None for an image's event, and the last one's position.
     """
 
     def __init__(
@@ -171,9 +171,9 @@ class NatsLog:
         message = message_of(event)
         message.headers[EXPECTED] = str(expected)
         stored = self._appender.append(message)
-        del message
+        del message, event  # an image's are large, and hundreds wait
         position = await stored
-        self._tell([event], position)
+        self._tell([None], position)
         return position
 
     async def last(self, event: Event) -> Stored | None:
@@ -261,7 +261,7 @@ class NatsLog:
                 return [message async for messages in last for message in messages]
 
 
-def _tell_nobody(_events: Sequence[Event], _last: int) -> None:
+def _tell_nobody(_events: Sequence[Event | None], _last: int) -> None:
     """Nobody wants to know what was stored."""
 
 

@@ -30,7 +30,7 @@ class OwnEvents:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._events: dict[int, Event] = {}
+        self._events: dict[int, Event | None] = {}
         self._connection = 0  # over which all of this was stored and heard; 0: nothing is remembered
         self.place = 0
         self._immovable = 0  # a connection to a server that does not move consumers, as those before 2.14
@@ -42,8 +42,11 @@ class OwnEvents:
         self._answers = self._transport.new_inbox()
         await self._transport.subscribe(self._answers, self._moved)
 
-    def stored(self, events: Sequence[Event], last: int) -> None:
-        """Remember events that were stored one after the other, the last one at position `last`."""
+    def stored(self, events: Sequence[Event | None], last: int) -> None:
+        """Remember events that were stored one after the other, the last one at position `last`.
+
+        None is the event of an image, which nobody follows: what it says would be kept for nothing.
+        """
         if not self._connection:
             return
         if len(self._events) >= OWN_EVENTS_MAX:
@@ -67,7 +70,10 @@ class OwnEvents:
         if self._connection != self._transport.connection:
             self.forget()
         before = self.place
-        while (event := self._events.get(self.place + 1)) is not None and ignores(event):
+        while self.place + 1 in self._events:
+            event = self._events[self.place + 1]
+            if event is not None and not ignores(event):
+                break
             self.place += 1
             del self._events[self.place]
         return self.place > before

@@ -104,7 +104,7 @@ def derive(image: Image, pull_spec: str) -> dict[str, Any]:
         "dockerImageConfig": "" if stored else image.docker_image_config,
         "dockerImageSignatures": image.docker_image_signatures,
     }
-    return {key: value for key, value in given.items() if value not in (None, "", [])}
+    return {key: value for key, value in given.items() if value or value == {}}  # metadata may say nothing
 
 
 def _layers(layers: list[Layer]) -> list[dict[str, Any]]:
