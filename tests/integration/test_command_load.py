@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 from nats.aio.client import Client
 
 from tagstack.adapters import nats_intake
+from tagstack.adapters.nats_owners import Command
 from tagstack.application.ports import Request
 from tagstack.application.replies import Outcome
 from tagstack.apps.commands import CommandsPart
-from tests.examples_nats import ask, client_of, log_of, mapping, run, stored_in, until, worker
+from tests.examples_nats import WAIT_S, ask, client_of, log_of, mapping, run, stored_in, until, worker
 
 
 async def flood(client: Client, count: int) -> list[dict[str, Any]]:
@@ -148,6 +150,26 @@ def test_tasks_that_have_nothing_to_do_are_kept_within_a_bound(nats_url: str, mo
                 await until(lambda: _is(len(tasks) <= 5))
                 assert len(tasks) == 5
             assert not tasks
+
+    run(scenario)
+
+
+def test_what_comes_back_after_a_stop_is_answered(nats_url: str) -> None:
+    """A command that was handed on to an owner who is gone may come back while, or after, the worker stops.
+
+    Seen to fail when a stop left the tasks that it ended among those that wait.
+    """
+
+    async def scenario() -> None:
+        async with client_of(nats_url) as client, worker(nats_url) as part:
+            assert part._intake is not None
+            await ask(client, "prod.api", mapping("api", 1))
+            await part._intake.stop(1.0)
+            answer = await client.subscribe("_INBOX.late")
+            await client.flush()
+            subject = "tagstack.commands.me.prod.api"
+            part._intake._take(Command(subject, "_INBOX.late", None, json.dumps(mapping("api", 2)).encode()))
+            assert json.loads((await answer.next_msg(WAIT_S)).data)["status"] == "Success"
 
     run(scenario)
 

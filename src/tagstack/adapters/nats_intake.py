@@ -105,8 +105,8 @@ class CommandIntake:
         if self._unsubscribe is not None:
             await self._unsubscribe()  # what has arrived already is answered
         self._stopping = True
-        for idle in self._idle:
-            idle.set_result(None)
+        while self._idle:  # emptied: what an owner gives back from now on gets a task of its own
+            self._idle.pop().set_result(None)
         if tasks := self._tasks | ({self._refusing} if self._refusing else set()):
             await asyncio.wait(tasks, timeout=timeout_s)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tagstack.adapters.nats_followers import CONSUMER
+from tagstack.adapters.nats_followers import CONSUMER, RESET
 from tagstack.adapters.nats_streams import EVENTS_STREAM, jetstream, log_position
 from tagstack.bench.stage import Stage
 from tagstack.domain.errors import TagstackError
@@ -19,7 +19,7 @@ POLL_S = 0.5
 async def pass_by(stage: Stage) -> None:
     """Take the feed to the end of the log while no command worker runs: nobody follows in a history."""
     past = {"seq": await log_position(stage.nc) + 1}
-    answer = await jetstream(stage.nc, f"CONSUMER.RESET.{EVENTS_STREAM}.{CONSUMER}", past)
+    answer = await jetstream(stage.nc, RESET.removeprefix("$JS.API."), past)
     if "error" in answer:
         raise TagstackError(f"consumer {CONSUMER} can't be moved: {answer['error']['description']}")
 
